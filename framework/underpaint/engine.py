@@ -1,0 +1,222 @@
+"""What an engine is: one batch of UNet rows in, noise and readings out; and the two codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from underpaint.records import Heads, Needs, Wrt
+from underpaint.schedule import NoiseSchedule
+from underpaint.sites import Sites
+from underpaint.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a loaded model declares about itself.
+
+    Attributes
+    ----------
+    name, digest : the model as the user named it; sha256 of its weight files.
+    sites : where the UNet can be read and written.
+    noise : the checkpoint's noise schedule and prediction type.
+    latent_channels, latent_size : C and the default (h, w) of a latent.
+    vae_factor : pixels per latent cell, per side.
+    context_length, context_width : L and d of the text embedding.
+    guidance_scale, num_inference_steps : the model's recommended defaults.
+    """
+
+    name: str
+    digest: str
+    sites: Sites
+    noise: NoiseSchedule
+    latent_channels: int
+    latent_size: tuple[int, int]
+    vae_factor: int
+    context_length: int
+    context_width: int
+    guidance_scale: float = 7.5
+    num_inference_steps: int = 50
+
+
+@dataclass(frozen=True, eq=False)
+class EditInputs:
+    """Attention edits as tensors: constant in shape, the identity by default.
+
+    Attributes
+    ----------
+    source_row : int64 ``[R]``, the row each row takes from; identity ``arange(R)``.
+    cross_map : ``[R, L, L]`` (P); identity zeros.
+    cross_scale : ``[R, L]`` (d); identity ones.
+    self_q, self_k, self_v : bool ``[S, R]``, one line per self site in call order; identity False.
+    cross_bias : site name -> ``[R, N, L]`` added to the logits; identity empty.
+    """
+
+    source_row: Tensor
+    cross_map: Tensor
+    cross_scale: Tensor
+    self_q: Tensor
+    self_k: Tensor
+    self_v: Tensor
+    cross_bias: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def identity(cls, rows: int, length: int, self_sites: int) -> EditInputs:
+        """Return the edit that changes nothing."""
+
+        def gate() -> Tensor:
+            return torch.zeros(self_sites, rows, dtype=torch.bool)
+
+        return cls(
+            source_row=torch.arange(rows),
+            cross_map=torch.zeros(rows, length, length),
+            cross_scale=torch.ones(rows, length),
+            self_q=gate(),
+            self_k=gate(),
+            self_v=gate(),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class UNetCall:
+    """One batch for the UNet.
+
+    Attributes
+    ----------
+    sample : ``[R, C, h, w]``.
+    timestep : ``[R]``, one each, so rows of different steps and requests can share a batch.
+    context : ``[R, L, d]``.
+    edits : None runs the plain graph.
+    hidden_delta : ``[R, C', h', w']`` added to the mid block's output, or None.
+    maps : name of an attention site -> "mean" or "all" heads, to be read.
+    features : names of activation sites to be read.
+    extra : further model inputs by their diffusers name (SDXL, ControlNet, LCM).
+    """
+
+    sample: Tensor
+    timestep: Tensor
+    context: Tensor
+    edits: EditInputs | None = None
+    hidden_delta: Tensor | None = None
+    maps: Mapping[str, Heads] = field(default_factory=dict)
+    features: frozenset[str] = frozenset()
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class UNetOutput:
+    """What the UNet says about a batch.
+
+    `noise` is the raw model output ``[R, C, h, w]`` (epsilon or v), valid until the engine's next
+    call; `maps` ``[R, H or 1, N, L]`` and `features` ``[R, C', h', w']`` are fp32 and the
+    caller's. `maps` are each row's own probabilities, before any edit (but after `cross_bias`).
+    """
+
+    noise: Tensor
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+Pullback = Callable[[UNetOutput], Tensor]
+"""Maps cotangents (shaped like the output; absent entries are zero) to the gradient by row."""
+
+
+class Engine(Protocol):
+    """A loaded model. Immutable and thread-safe: a call's state lives in its arguments."""
+
+    @property
+    def name(self) -> str:
+        """The engine's registered name, e.g. ``pytorch``."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model declares about itself."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision the UNet computes in."""
+
+    @property
+    def max_rows(self) -> int:
+        """The largest batch `predict` takes."""
+
+    def check(self, needs: Needs) -> None:
+        """Raise NotOfferedError or UnknownSiteError if the engine cannot serve `needs`."""
+
+    def predict(self, call: UNetCall) -> UNetOutput:
+        """Run the UNet once."""
+
+    def linearize(self, call: UNetCall, wrt: Wrt) -> tuple[UNetOutput, Pullback]:
+        """Run the UNet and return its output with a pullback onto one of its inputs."""
+
+    def tokenize(self, prompts: Sequence[str]) -> list[Tokens]:
+        """Split prompts into tokens with character spans."""
+
+    def encode_text(self, tokens: Sequence[Tokens]) -> Tensor:
+        """Return text embeddings ``[B, L, d]`` fp32."""
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Encode images ``[B, 3, H, W]`` in [0, 1] to scaled latents (the posterior's mean)."""
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Decode scaled latents to images ``[B, 3, H, W]``, unclamped around [0, 1].
+
+        Differentiable where `latents` requires a gradient and the engine offers it.
+        """
+
+
+def concat(calls: Sequence[UNetCall]) -> UNetCall:
+    """Join calls of equal sizes and readings into one batch, re-basing `source_row`.
+
+    Predicting the concatenation equals predicting the parts, up to the rounding of another
+    batch size. Calls without edits or hidden delta take the identity when another has one.
+    """
+    first = calls[0]
+    return UNetCall(
+        sample=torch.cat([c.sample for c in calls]),
+        timestep=torch.cat([c.timestep for c in calls]),
+        context=torch.cat([c.context for c in calls]),
+        edits=_concat_edits(calls),
+        hidden_delta=_concat_hidden(calls),
+        maps=first.maps,
+        features=first.features,
+        extra={name: torch.cat([c.extra[name] for c in calls]) for name in first.extra},
+    )
+
+
+def _concat_edits(calls: Sequence[UNetCall]) -> EditInputs | None:
+    given = next((c.edits for c in calls if c.edits is not None), None)
+    if given is None:
+        return None
+    length, sites = given.cross_scale.shape[1], given.self_q.shape[0]
+    parts = [c.edits or EditInputs.identity(len(c.sample), length, sites) for c in calls]
+    if any(part.cross_bias.keys() != given.cross_bias.keys() for part in parts):
+        raise ValueError("Calls with different cross_bias sites cannot share a batch.")
+    starts = torch.tensor([0, *(len(c.sample) for c in calls)]).cumsum(0)
+    return EditInputs(
+        source_row=torch.cat([p.source_row + int(s) for p, s in zip(parts, starts, strict=False)]),
+        cross_map=torch.cat([p.cross_map for p in parts]),
+        cross_scale=torch.cat([p.cross_scale for p in parts]),
+        self_q=torch.cat([p.self_q for p in parts], 1),
+        self_k=torch.cat([p.self_k for p in parts], 1),
+        self_v=torch.cat([p.self_v for p in parts], 1),
+        cross_bias={n: torch.cat([p.cross_bias[n] for p in parts]) for n in given.cross_bias},
+    )
+
+
+def _concat_hidden(calls: Sequence[UNetCall]) -> Tensor | None:
+    given = next((c.hidden_delta for c in calls if c.hidden_delta is not None), None)
+    if given is None:
+        return None
+    return torch.cat(
+        [
+            torch.zeros(len(c.sample), *given.shape[1:]).to(given)
+            if c.hidden_delta is None
+            else c.hidden_delta
+            for c in calls
+        ]
+    )

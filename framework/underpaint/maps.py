@@ -1,0 +1,86 @@
+"""Attention maps of one step, by site and by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from underpaint.errors import UnknownSiteError
+from underpaint.layout import Layout
+from underpaint.records import AttentionEdit, Half
+from underpaint.sites import Site, SiteSelector
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMaps:
+    """Attention probabilities of the tapped sites.
+
+    `values[site]` is ``[R, H, N, L]`` fp32: rows, heads (1 for head means), queries, keys.
+    """
+
+    layout: Layout
+    values: Mapping[Site, Tensor]
+
+    def select(self, selector: SiteSelector) -> AttentionMaps:
+        """Return the maps of the chosen sites.
+
+        Raises
+        ------
+        UnknownSiteError
+            If none of the chosen sites was tapped at this step.
+        """
+        chosen = {site: value for site, value in self.values.items() if selector.matches(site)}
+        if not chosen:
+            raise UnknownSiteError(
+                f"No tapped map matches {selector}. Tapped: "
+                f"{', '.join(site.name for site in self.values) or 'none'}. "
+                "Ask for it in needs(request)."
+            )
+        return AttentionMaps(self.layout, chosen)
+
+    def of(self, branch: str, half: Half = "cond") -> dict[Site, Tensor]:
+        """Return the maps of one branch and half, ``[I, H, N, L]`` per site."""
+        rows = self.layout.rows_of(branch, half)
+        return {site: value[rows] for site, value in self.values.items()}
+
+    def words(self, branch: str, half: Half = "cond") -> Tensor:
+        """Average over sites and heads: ``[I, L, side, side]``; the sites must be of one size."""
+        stacked = [value.mean(1) for value in self.of(branch, half).values()]
+        mean = torch.stack(stacked).mean(0)
+        side = int(mean.shape[1] ** 0.5)
+        return mean.transpose(1, 2).unflatten(2, (side, -1))
+
+    def edited(self, edit: AttentionEdit) -> AttentionMaps:
+        """Return a copy in which the target's cross maps are ``A_source P + A diag(d)``."""
+        if edit.cross_map is None and edit.cross_scale is None:
+            return self
+        target = self.layout.rows_of(edit.target, edit.half)
+        source = self.layout.rows_of(edit.source, edit.half)
+        values = {
+            site: _edit_rows(value, target, source, edit) if site.kind == "cross" else value
+            for site, value in self.values.items()
+        }
+        return AttentionMaps(self.layout, values)
+
+    def with_edits(self, edits: Iterable[AttentionEdit]) -> AttentionMaps:
+        """Return a copy with every edit applied; edits of different targets do not interact."""
+        maps = self
+        for edit in edits:
+            maps = edit.apply(maps)
+        return maps
+
+
+def _edit_rows(value: Tensor, target: list[int], source: list[int], edit: AttentionEdit) -> Tensor:
+    own = value[target]
+    if edit.cross_scale is not None:
+        scale = edit.cross_scale.to(own)
+        own = own * scale.reshape(-1, 1, 1, scale.shape[-1])
+    if edit.cross_map is not None:
+        matrix = edit.cross_map.to(own)
+        own = own + value[source] @ matrix.reshape(-1, 1, *matrix.shape[-2:])
+    edited = value.clone()
+    edited[target] = own
+    return edited

@@ -1,0 +1,245 @@
+"""The frozen records that cross boundaries between core, plugins and engines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from underpaint.errors import InvalidRequestError, NonFiniteError
+from underpaint.sites import SiteSelector
+
+if TYPE_CHECKING:
+    from underpaint.maps import AttentionMaps
+    from underpaint.trajectory import Trajectory
+
+MAIN = "main"
+"""Name of the branch that every request has: the image that was asked for."""
+
+Half = Literal["uncond", "cond"]
+Heads = Literal["mean", "all"]
+Wrt = Literal["sample", "context", "hidden_delta"]
+MoveKind = Literal["denoise", "invert", "renoise"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of the noise range, as fractions: 0 is pure noise, 1 the clean image."""
+
+    start: float = 0.0
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.start <= self.end <= 1.0:
+            raise InvalidRequestError(
+                f"Window({self.start}, {self.end}): give fractions of the noise range with "
+                "0 <= start <= end <= 1, e.g. Window(0.0, 0.8) for the first four fifths."
+            )
+
+    def contains(self, progress: float) -> bool:
+        """Tell whether a step at `progress` (see `Step.progress`) lies inside: start <= p < end."""
+        slack = 1e-9  # progress is a ratio of integers: 0.4 must not fall on the wrong side
+        return self.start - slack <= progress < self.end - slack
+
+
+@dataclass(frozen=True)
+class Move:
+    """One step of the schedule: from noise level `t` to `next_t` (-1: the clean image)."""
+
+    t: int
+    next_t: int
+    eta: float = 0.0
+    kind: MoveKind = "denoise"
+
+    @property
+    def timestep(self) -> int:
+        """The timestep the UNet is told: the noisier end (diffusers' inversion convention)."""
+        return max(self.t, self.next_t)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A latent trajectory that runs in lockstep with the request's own.
+
+    Attributes
+    ----------
+    name : unique in a run; ``main`` is the request's own.
+    prompt, negative_prompt : shared by all images of the run.
+    guidance_scale : None takes the request's; 1 or less drops the branch's uncond row.
+    trajectory : pivots to start from and, with `follow`, to be held to (Direct Inversion,
+        arXiv 2310.01506); a following branch needs no uncond row.
+    """
+
+    name: str
+    prompt: str
+    negative_prompt: str = ""
+    guidance_scale: float | None = None
+    trajectory: Trajectory | None = None
+    follow: bool = False
+
+    def __post_init__(self) -> None:
+        if self.follow and self.trajectory is None:
+            raise InvalidRequestError(f"Branch {self.name!r} follows no trajectory: pass one.")
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A reading: attention maps or activations of the chosen sites, during a window.
+
+    `heads` "mean" gives one map per site, "all" gives one per head; activations ignore it.
+    """
+
+    selector: SiteSelector
+    heads: Heads = "mean"
+    during: Window = field(default_factory=Window)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one plugin needs of the engine; the union picks the engine's graph variant."""
+
+    taps: tuple[Tap, ...] = ()
+    edits: bool = False
+    gradient: frozenset[Wrt] = frozenset()
+
+    def __or__(self, other: Needs) -> Needs:
+        return Needs(
+            self.taps + other.taps, self.edits or other.edits, self.gradient | other.gradient
+        )
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Text embeddings per branch and half.
+
+    `embeddings[(branch, half)]` is ``[I, L, d]``, or ``[S, I, L, d]`` with one slice per step
+    (null-text inversion, arXiv 2211.09794).
+    """
+
+    embeddings: Mapping[tuple[str, Half], Tensor]
+
+    def at(self, branch: str, half: Half, step: int) -> Tensor:
+        """Return the embedding ``[I, L, d]`` of a branch and half at a step."""
+        value = self.embeddings[branch, half]
+        return value[step] if value.dim() == 4 else value
+
+    def replace(self, branch: str, half: Half, value: Tensor) -> Conditioning:
+        """Return a copy with one embedding exchanged."""
+        return Conditioning({**self.embeddings, (branch, half): value})
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionEdit:
+    """What one branch's attention takes from another's, at one step.
+
+    ``A' = A_source P + A diag(d)`` on cross maps, with ``P = cross_map`` and ``d = cross_scale``;
+    on the self sites named in `self_q`, `self_k`, `self_v` the query, key or value of the source
+    row takes the place of the row's own (Prompt-to-Prompt: q and k; MasaCtrl: k and v).
+
+    Attributes
+    ----------
+    target, source : branch names; both are evaluated in the same batch.
+    half : the classifier-free-guidance half that is written.
+    cross_map : ``[L, L]`` or per image ``[I, L, L]``; rows are source tokens. None: zeros.
+    cross_scale : ``[L]`` or per image ``[I, L]``. None: ones.
+    self_q, self_k, self_v : names of self-attention sites.
+    cross_bias : site name -> ``[N, L]`` or ``[I, N, L]``, added to the logits.
+    """
+
+    target: str
+    source: str
+    half: Half = "cond"
+    cross_map: Tensor | None = None
+    cross_scale: Tensor | None = None
+    self_q: frozenset[str] = frozenset()
+    self_k: frozenset[str] = frozenset()
+    self_v: frozenset[str] = frozenset()
+    cross_bias: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def apply(self, maps: AttentionMaps) -> AttentionMaps:
+        """Return `maps` with the target's cross maps edited: ``A' = A_source P + A diag(d)``.
+
+        The engine's taps give each row's own map; LocalBlend and heat maps want the edited one.
+        The formula is linear in the maps, so it holds for head means too. `cross_bias` is part of
+        the tapped maps already.
+        """
+        return maps.edited(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the model says about one step, always in epsilon and x0 terms.
+
+    All tensors are ``[T, C, h, w]`` fp32, one per trajectory (image x branch).
+
+    Attributes
+    ----------
+    sample : the latent the prediction was made at (a method may have moved it).
+    alpha : alphas_cumprod at the step's level.
+    noise, x0 : what `advance` uses, as they stand.
+    noise_uncond, noise_cond : the two halves before classifier-free guidance.
+    maps, features : the readings of this step, of all rows; None or empty without taps.
+    """
+
+    sample: Tensor
+    alpha: float
+    noise: Tensor
+    x0: Tensor
+    noise_uncond: Tensor
+    noise_cond: Tensor
+    maps: AttentionMaps | None = None
+    features: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def with_noise(self, noise: Tensor) -> Prediction:
+        """Return a copy with another epsilon and the x0 that belongs to it."""
+        x0 = (self.sample - (1 - self.alpha) ** 0.5 * noise) / self.alpha**0.5
+        return replace(self, noise=noise, x0=x0)
+
+    def with_x0(self, x0: Tensor) -> Prediction:
+        """Return a copy with another x0 and the epsilon that belongs to it."""
+        noise = (self.sample - self.alpha**0.5 * x0) / (1 - self.alpha) ** 0.5
+        return replace(self, noise=noise, x0=x0)
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """What an energy may look at; every tensor is differentiable.
+
+    Attributes
+    ----------
+    sample, noise, x0 : ``[T, C, h, w]`` per trajectory, after classifier-free guidance.
+    maps : attention maps of all rows, as tapped.
+    features : activation name -> ``[R, C', h', w']``.
+    """
+
+    sample: Tensor
+    noise: Tensor
+    x0: Tensor
+    maps: AttentionMaps | None
+    features: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Guidance:
+    """An energy to go down at one step.
+
+    `energy` maps an `Observation` to one scalar per image ``[I]``. With ``into="noise"`` the
+    gradient is added to epsilon, ``noise += scale * sqrt(1 - alpha) * grad`` (arXiv 2306.00986);
+    with ``into="latents"`` the latent moves, ``sample -= scale * grad``, and the model predicts
+    again there (arXiv 2302.03027).
+    """
+
+    energy: Callable[[Observation], Tensor]
+    scale: float = 1.0
+    into: Literal["noise", "latents"] = "noise"
+
+
+def check_finite(name: str, value: Tensor) -> Tensor:
+    """Return `value`, or raise NonFiniteError naming it."""
+    if not bool(torch.isfinite(value).all()):
+        bad = int((~torch.isfinite(value)).sum())
+        raise NonFiniteError(f"{name} holds {bad} NaN or infinite values of {value.numel()}.")
+    return value

@@ -1,0 +1,77 @@
+"""A latent's known path through the noise levels: inverted, or noised forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from underpaint.errors import TrajectoryMismatchError
+from underpaint.records import Move
+from underpaint.schedule import NoiseSchedule, add_noise
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Pivots of one or several images.
+
+    Attributes
+    ----------
+    levels : the noise levels of the pivots, noisiest first, -1 for the clean latent.
+    pivots : ``[K, I, C, h, w]`` fp32; I may be 1 and then serves every image.
+    prompt : the prompt it was made with.
+    made_by : the method, e.g. ``ddim-inversion``.
+    model_digest : digest of the model it was made with; empty for paths that used no model.
+    embeddings : per-step uncond embeddings ``[S, L, d]`` (null-text), or None.
+    """
+
+    levels: tuple[int, ...]
+    pivots: Tensor
+    prompt: str
+    made_by: str
+    model_digest: str = ""
+    embeddings: Tensor | None = None
+
+    @classmethod
+    def noised(
+        cls, clean: Tensor, noise: Tensor, schedule: NoiseSchedule, moves: Sequence[Move]
+    ) -> Trajectory:
+        """Noise clean latents ``[I, C, h, w]`` forward with one fixed noise.
+
+        This is how Self-Guidance (arXiv 2306.00986) reads a real image: no inversion, no model.
+        """
+        levels = tuple(dict.fromkeys(level for m in moves for level in (m.t, m.next_t)))
+        pivots = [
+            clean if level < 0 else add_noise(clean, noise, schedule.alpha(level))
+            for level in levels
+        ]
+        return cls(levels, torch.stack(pivots), prompt="", made_by="forward-noise")
+
+    def at(self, level: int) -> Tensor:
+        """Return the pivots ``[I, C, h, w]`` of a level.
+
+        Raises
+        ------
+        TrajectoryMismatchError
+            If the level is not on the path: it was made with another schedule.
+        """
+        if level not in self.levels:
+            raise TrajectoryMismatchError(
+                f"The trajectory ({self.made_by}) has no pivot at level {level}; it holds "
+                f"{len(self.levels)} levels from {self.levels[0]} to {self.levels[-1]}. "
+                "Use the number of steps and the spacing it was made with, or make it again."
+            )
+        return self.pivots[self.levels.index(level)]
+
+    def check(self, model_digest: str, moves: Sequence[Move]) -> None:
+        """Raise TrajectoryMismatchError unless it fits the model and every level of `moves`."""
+        if self.model_digest and self.model_digest != model_digest:
+            raise TrajectoryMismatchError(
+                f"The trajectory ({self.made_by}) was made with model {self.model_digest[:12]}, "
+                f"this is {model_digest[:12]}. Make it again with this model."
+            )
+        for move in moves:
+            self.at(move.t)
+            self.at(move.next_t)
