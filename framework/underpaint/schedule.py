@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -101,7 +102,8 @@ class NoiseSchedule:
             offset = min(self.steps_offset, total - 1 - (steps - 1) * ratio)
             return [i * ratio + offset for i in reversed(range(steps))]
         if spacing == "trailing":
-            return [round(total - i * (total / steps)) - 1 for i in range(steps)]
+            # numpy's arange, so that ties round as they do in diffusers
+            return [int(t) - 1 for t in np.round(np.arange(total, 0, -total / steps))[:steps]]
         if spacing == "linspace":
             gap = (total - 1) / max(steps - 1, 1)
             return [round((steps - 1 - i) * gap) if steps > 1 else total - 1 for i in range(steps)]
