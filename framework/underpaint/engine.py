@@ -141,6 +141,10 @@ class Engine(Protocol):
         """The precision the UNet computes in."""
 
     @property
+    def device(self) -> torch.device:
+        """Where latents, embeddings and readings live."""
+
+    @property
     def max_rows(self) -> int:
         """The largest batch `predict` takes."""
 

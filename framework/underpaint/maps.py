@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,10 +18,15 @@ from underpaint.sites import Site, SiteSelector
 class AttentionMaps:
     """Attention probabilities of the tapped sites.
 
-    `values[site]` is ``[R, H, N, L]`` fp32: rows, heads (1 for head means), queries, keys.
+    Attributes
+    ----------
+    layout : the rows.
+    latent_size : (h, w) of the latents, from which each site's grid follows.
+    values : site -> ``[R, H, N, L]`` fp32: rows, heads (1 for head means), queries, keys.
     """
 
     layout: Layout
+    latent_size: tuple[int, int]
     values: Mapping[Site, Tensor]
 
     def select(self, selector: SiteSelector) -> AttentionMaps:
@@ -39,7 +44,7 @@ class AttentionMaps:
                 f"{', '.join(site.name for site in self.values) or 'none'}. "
                 "Ask for it in needs(request)."
             )
-        return AttentionMaps(self.layout, chosen)
+        return replace(self, values=chosen)
 
     def of(self, branch: str, half: Half = "cond") -> dict[Site, Tensor]:
         """Return the maps of one branch and half, ``[I, H, N, L]`` per site."""
@@ -47,11 +52,14 @@ class AttentionMaps:
         return {site: value[rows] for site, value in self.values.items()}
 
     def words(self, branch: str, half: Half = "cond") -> Tensor:
-        """Average over sites and heads: ``[I, L, side, side]``; the sites must be of one size."""
-        stacked = [value.mean(1) for value in self.of(branch, half).values()]
-        mean = torch.stack(stacked).mean(0)
-        side = int(mean.shape[1] ** 0.5)
-        return mean.transpose(1, 2).unflatten(2, (side, -1))
+        """Average over sites and heads: ``[I, L, rows, columns]``; the sites must be of one size."""
+        maps = self.of(branch, half)
+        mean = torch.stack([value.mean(1) for value in maps.values()]).mean(0)  # [I, N, L]
+        return mean.transpose(1, 2).unflatten(2, self.grid(next(iter(maps))))
+
+    def grid(self, site: Site) -> tuple[int, int]:
+        """Return (rows, columns) of a site's queries."""
+        return self.latent_size[0] >> site.level, self.latent_size[1] >> site.level
 
     def edited(self, edit: AttentionEdit) -> AttentionMaps:
         """Return a copy in which the target's cross maps are ``A_source P + A diag(d)``."""
@@ -63,7 +71,7 @@ class AttentionMaps:
             site: _edit_rows(value, target, source, edit) if site.kind == "cross" else value
             for site, value in self.values.items()
         }
-        return AttentionMaps(self.layout, values)
+        return replace(self, values=values)
 
     def with_edits(self, edits: Iterable[AttentionEdit]) -> AttentionMaps:
         """Return a copy with every edit applied; edits of different targets do not interact."""

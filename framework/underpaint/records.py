@@ -67,15 +67,16 @@ class Branch:
     Attributes
     ----------
     name : unique in a run; ``main`` is the request's own.
-    prompt, negative_prompt : shared by all images of the run.
+    prompt : shared by all images of the run; None takes each image's own.
+    negative_prompt : likewise.
     guidance_scale : None takes the request's; 1 or less drops the branch's uncond row.
     trajectory : pivots to start from and, with `follow`, to be held to (Direct Inversion,
         arXiv 2310.01506); a following branch needs no uncond row.
     """
 
     name: str
-    prompt: str
-    negative_prompt: str = ""
+    prompt: str | None
+    negative_prompt: str | None = None
     guidance_scale: float | None = None
     trajectory: Trajectory | None = None
     follow: bool = False

@@ -24,6 +24,9 @@ Spacing = Literal["leading", "trailing", "linspace"]
 SPACINGS: tuple[Spacing, ...] = ("leading", "trailing", "linspace")
 PREDICTION_TYPES: tuple[PredictionType, ...] = ("epsilon", "v_prediction", "sample")
 
+LEAST_ALPHA = 4.9e-8
+"""The level that stands for alpha = 0 in zero-terminal-SNR schedules."""
+
 
 @dataclass(frozen=True)
 class NoiseSchedule:
@@ -80,7 +83,9 @@ class NoiseSchedule:
         """Return how much of the noise range lies behind level `t`: 0 at T-1, 1 at -1."""
         return (self.levels - 1 - t) / self.levels
 
-    def moves(self, steps: int, spacing: Spacing | None = None, eta: float = 0.0) -> tuple[Move, ...]:
+    def moves(
+        self, steps: int, spacing: Spacing | None = None, eta: float = 0.0
+    ) -> tuple[Move, ...]:
         """Return the denoising moves of `steps` inference steps.
 
         Equal to diffusers' timesteps, except that `leading` with as many steps as levels starts
@@ -110,27 +115,14 @@ class NoiseSchedule:
         raise InvalidRequestError(f"timestep_spacing={spacing!r}. {choices(spacing, SPACINGS)}")
 
 
-def noise_from_output(
-    output: Tensor, sample: Tensor, alpha: Tensor | float, prediction_type: PredictionType
-) -> Tensor:
-    """Return epsilon for a raw model output made at `sample`, whose level is `alpha`."""
+def output_coefficients(alpha: float, prediction_type: PredictionType) -> tuple[float, float]:
+    """Return (c_out, c_sample) with ``epsilon = c_out * output + c_sample * sample``."""
+    signal, std = math.sqrt(alpha), math.sqrt(1 - alpha)
     if prediction_type == "epsilon":
-        return output
-    a = torch.as_tensor(alpha, dtype=sample.dtype, device=sample.device)
+        return 1.0, 0.0
     if prediction_type == "v_prediction":
-        return a.sqrt() * output + (1 - a).sqrt() * sample
-    return (sample - a.sqrt() * output) / (1 - a).sqrt()
-
-
-def x0_from_output(
-    output: Tensor, sample: Tensor, alpha: float, prediction_type: PredictionType
-) -> Tensor:
-    """Return x0 for a raw model output; exact at alpha = 0 for v and sample prediction."""
-    if prediction_type == "epsilon":
-        return x0_from_noise(sample, output, alpha)
-    if prediction_type == "v_prediction":
-        return alpha**0.5 * sample - (1 - alpha) ** 0.5 * output
-    return output
+        return signal, std
+    return -signal / std, 1 / std
 
 
 def x0_from_noise(sample: Tensor, noise: Tensor, alpha: float) -> Tensor:
@@ -185,7 +177,10 @@ def _alphas_cumprod(config: Mapping[str, Any]) -> Tensor:
         valid = ("linear", "scaled_linear", "squaredcos_cap_v2")
         raise ModelLoadError(f"scheduler: beta_schedule={kind!r}. {choices(str(kind), valid)}")
     alphas = torch.cumprod(1.0 - betas, dim=0)
-    return _zero_terminal_snr(alphas) if config.get("rescale_betas_zero_snr") else alphas
+    if config.get("rescale_betas_zero_snr"):
+        # Everything is kept in epsilon and x0 terms, which needs a trace of signal to divide by.
+        alphas = _zero_terminal_snr(alphas).clamp(min=LEAST_ALPHA)
+    return alphas
 
 
 def _cosine_betas(total: int) -> Tensor:

@@ -81,6 +81,11 @@ class Sites:
         """Return every site of one kind, in call order; may be empty."""
         return tuple(site for site in self.all if site.kind == kind)
 
+    @property
+    def deepest_level(self) -> int:
+        """The level of the smallest maps; sides must be divisible by 2 to this power."""
+        return max(site.level for site in self.all)
+
     def words(self) -> SiteSelector:
         """Select the cross maps of the down and up blocks at the word level (P2P's 16x16 maps)."""
         return SiteSelector(

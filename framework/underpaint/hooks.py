@@ -1,0 +1,237 @@
+"""The plugins of one run: registration checks, and a typed way to call the hooks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from itertools import chain
+from operator import or_
+from types import CodeType
+from typing import Any, cast
+
+import pluggy
+from torch import Tensor
+
+from underpaint import hookspecs
+from underpaint.core import Core
+from underpaint.errors import ConflictError, PluginError, choices
+from underpaint.method import PROJECT, Method
+from underpaint.outputs import Outputs
+from underpaint.packing import find_conflict
+from underpaint.records import (
+    AttentionEdit,
+    Branch,
+    Conditioning,
+    Guidance,
+    Move,
+    Needs,
+    Prediction,
+)
+from underpaint.request import Request
+from underpaint.result import Result
+from underpaint.run import Run
+from underpaint.step import Step
+
+CORE = "core"
+
+SPECIFICATIONS: dict[str, Callable[..., Any]] = {
+    name: value for name, value in vars(hookspecs).items() if hasattr(value, f"{PROJECT}_spec")
+}
+"""Every hook with its specification, in call order."""
+
+FIRSTRESULT = tuple(
+    name for name, spec in SPECIFICATIONS.items() if getattr(spec, f"{PROJECT}_spec")["firstresult"]
+)
+
+
+class Hooks:
+    """A fresh plugin manager with core and one instance of each edit, checked at registration."""
+
+    def __init__(self, edits: Sequence[Method], extra: Sequence[tuple[str, object]] = ()) -> None:
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._manager.register(Core(self), CORE)
+        self._plugins = dict(chain(_start(edits), extra))
+        self._codes: dict[CodeType, tuple[str, str]] = {}
+        for name, plugin in self._plugins.items():
+            self._codes |= check_plugin(name, plugin)
+            self._manager.register(plugin, name)
+        self._hook = self._manager.hook
+        for hook in FIRSTRESULT:
+            self._check_one_replacement(hook)
+
+    # The hooks, in call order.
+
+    def needs(self, request: Request) -> Needs:
+        """Return the union of what all plugins need."""
+        return reduce(or_, _in_order(self._hook.needs(request=request)), Needs())
+
+    def branches(self, request: Request) -> tuple[Branch, ...]:
+        """Return the branches that plugins add."""
+        return tuple(chain.from_iterable(_in_order(self._hook.branches(request=request))))
+
+    def schedule(self, run: Run) -> tuple[Move, ...]:
+        """Return the moves."""
+        return cast("tuple[Move, ...]", self._hook.schedule(run=run))
+
+    def conditioning(self, run: Run) -> Conditioning:
+        """Return the text embeddings."""
+        return cast("Conditioning", self._hook.conditioning(run=run))
+
+    def initial_latents(self, run: Run) -> Tensor:
+        """Return x_T per trajectory."""
+        return cast("Tensor", self._hook.initial_latents(run=run))
+
+    def before_step(self, step: Step) -> None:
+        """Tell all plugins that a step begins."""
+        self._hook.before_step(step=step)
+
+    def attention_edits(self, step: Step) -> tuple[AttentionEdit, ...]:
+        """Return all attention edits, after checking that no two write the same thing."""
+        values = _in_order(self._hook.attention_edits(step=step))
+        edits = tuple(chain.from_iterable(values))
+        if len(edits) > 1 and (conflict := find_conflict(edits)):
+            first, second, thing = conflict
+            raise ConflictError(
+                f"{self._author(step, edits, first)} and {self._author(step, edits, second)} both "
+                f"write {thing} at step {step.index}. Use one of them, or give them separate "
+                "windows."
+            )
+        return edits
+
+    def guidance(self, step: Step) -> tuple[Guidance, ...]:
+        """Return all energies of a step."""
+        return tuple(chain.from_iterable(_in_order(self._hook.guidance(step=step))))
+
+    def combine(self, step: Step, outputs: Outputs) -> Tensor:
+        """Return epsilon per trajectory."""
+        return cast("Tensor", self._hook.combine(step=step, outputs=outputs))
+
+    def predict(self, step: Step) -> Prediction:
+        """Return what the model says about a step."""
+        return cast("Prediction", self._hook.predict(step=step))
+
+    def advance(self, step: Step, prediction: Prediction) -> Tensor:
+        """Return the next latents."""
+        return cast("Tensor", self._hook.advance(step=step, prediction=prediction))
+
+    def after_step(self, step: Step, latents: Tensor) -> None:
+        """Tell all plugins how a step ended."""
+        self._hook.after_step(step=step, latents=latents)
+
+    def decode(self, run: Run, latents: Tensor) -> Tensor:
+        """Return images per trajectory."""
+        return cast("Tensor", self._hook.decode(run=run, latents=latents))
+
+    def result(self, request: Request, result: Result) -> Result:
+        """Return the result of the whole request."""
+        return cast("Result", self._hook.result(request=request, result=result))
+
+    # When something is wrong.
+
+    def annotate(self, error: BaseException, where: str) -> None:
+        """Add a note to an error that a plugin raised: plugin, hook and step."""
+        trace = error.__traceback__
+        while trace is not None:
+            frame = trace.tb_frame
+            if frame.f_code in self._codes:
+                name, hook = self._codes[frame.f_code]
+                owner = frame.f_locals.get("self")
+                name = next((n for n, p in self._plugins.items() if p is owner), name)
+                error.add_note(f"underpaint: raised by plugin {name!r} in hook {hook!r}, {where}")
+                return
+            trace = trace.tb_next
+
+    def _author(self, step: Step, edits: Sequence[AttentionEdit], index: int) -> str:
+        """Return the plugin whose edit stands at `index`; asks again, one plugin at a time."""
+        count = 0
+        for name, plugin in self._plugins.items():
+            others = [p for p in self._plugins.values() if p is not plugin]
+            alone = self._manager.subset_hook_caller("attention_edits", others)
+            count += sum(len(value) for value in alone(step=step))
+            if index < count:
+                return repr(name)
+        raise PluginError(
+            f"attention_edits gave {len(edits)} edits, then {count} when asked again."
+        )
+
+    def _check_one_replacement(self, hook: str) -> None:
+        implementations = getattr(self._hook, hook).get_hookimpls()
+        replacing = [
+            impl.plugin_name
+            for impl in implementations
+            if not (impl.wrapper or impl.hookwrapper) and impl.plugin_name != CORE
+        ]
+        if len(replacing) > 1:
+            raise ConflictError(
+                f"{' and '.join(map(repr, replacing))} both replace the hook {hook!r}; at most one "
+                "plugin of a run may. Make one a wrapper (@hookimpl(wrapper=True)), or use one."
+            )
+
+
+def check_plugin(name: str, plugin: object) -> dict[CodeType, tuple[str, str]]:
+    """Check a plugin instance against the rules that pluggy is silent about.
+
+    Returns the code object of each hook implementation with the plugin's and the hook's name.
+
+    Raises
+    ------
+    PluginError
+        For an unknown hook or argument, a default or keyword-only argument, a plugin compared by
+        value, a plugin without hooks, or one that replaces `predict`.
+    """
+    if type(plugin).__eq__ is not object.__eq__:
+        raise PluginError(
+            f"Plugin {name!r}: {type(plugin).__name__} is compared by value, and plugins are told "
+            "apart by identity. Use a plain class, or @dataclass(eq=False)."
+        )
+    found: dict[CodeType, tuple[str, str]] = {}
+    for attribute in dir(plugin):
+        function = getattr(plugin, attribute)
+        options = getattr(function, f"{PROJECT}_impl", None)
+        if options is not None:
+            hook = options.get("specname") or attribute
+            _check_implementation(name, hook, function, options)
+            found[inspect.unwrap(function).__code__] = (name, hook)
+    if not found:
+        raise PluginError(
+            f"Plugin {name!r} implements no hook: mark its methods with @underpaint.hookimpl."
+        )
+    return found
+
+
+def _check_implementation(
+    name: str, hook: str, function: Callable[..., Any], options: Mapping[str, Any]
+) -> None:
+    if hook not in SPECIFICATIONS:
+        raise PluginError(f"Plugin {name!r}: no hook {hook!r}. {choices(hook, SPECIFICATIONS)}")
+    valid = inspect.signature(SPECIFICATIONS[hook]).parameters
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name not in valid:
+            raise PluginError(
+                f"Plugin {name!r}, hook {hook!r}: unknown argument {parameter.name!r}. "
+                f"{choices(parameter.name, valid)}"
+            )
+        if parameter.default is not parameter.empty or parameter.kind is parameter.KEYWORD_ONLY:
+            raise PluginError(
+                f"Plugin {name!r}, hook {hook!r}: argument {parameter.name!r} has a default or is "
+                "keyword-only, and would never receive a value. Make it plain."
+            )
+    if hook == "predict" and not (options["wrapper"] or options["hookwrapper"]):
+        raise PluginError(
+            f"Plugin {name!r} replaces 'predict'. Wrap it with @hookimpl(wrapper=True), "
+            "and call step.evaluate for further evaluations."
+        )
+
+
+def _start(edits: Sequence[Method]) -> Iterator[tuple[str, object]]:
+    seen: dict[str, int] = {}
+    for edit in edits:
+        count = seen[edit.method] = seen.get(edit.method, 0) + 1
+        yield edit.method if count == 1 else f"{edit.method}#{count}", edit.start()
+
+
+def _in_order(values: list[Any]) -> list[Any]:
+    """Return collected values in the order of registration; pluggy calls last in, first out."""
+    return values[::-1]

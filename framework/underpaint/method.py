@@ -1,0 +1,34 @@
+"""What a plugin author writes: a frozen description of an edit that starts one instance a run."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pluggy
+from pydantic import BaseModel, ConfigDict
+
+PROJECT = "underpaint"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class Method(BaseModel):
+    """Base of every edit: pydantic parameters, frozen and reusable in many calls.
+
+    A subclass names itself (`method`, the name of its entry point), declares its parameters as
+    pydantic fields (they become command-line flags and the recipe), and returns from `start` a
+    fresh object whose methods, marked ``@underpaint.hookimpl``, implement hooks.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    method: ClassVar[str]
+
+    def start(self) -> object:
+        """Return the plugin of one run; its attributes are that run's state."""
+        raise NotImplementedError(f"{type(self).__name__}.start")
+
+    def describe(self) -> dict[str, Any]:
+        """Return the JSON form of the edit: its method and its parameters."""
+        return {"method": self.method, **self.model_dump(mode="json")}

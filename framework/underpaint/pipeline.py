@@ -1,0 +1,158 @@
+"""The user's entry: a loaded model that generates and edits images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from underpaint import arguments, registry
+from underpaint.assembly import Part, assemble
+from underpaint.cancel import CancelToken
+from underpaint.engine import Engine
+from underpaint.images import OUTPUT_TYPES, OutputType
+from underpaint.loop import denoise
+from underpaint.method import Method
+from underpaint.planning import Plan, make_request
+from underpaint.recipe import read_recipe
+from underpaint.recorder import CallbackOnStepEnd, StepCallback
+from underpaint.result import Result
+from underpaint.run import Scorer
+from underpaint.schedule import Spacing
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A model on an engine. Immutable and safe to call from many threads.
+
+    Attributes
+    ----------
+    engine : runs the UNet, the VAE and the text encoder.
+    scorer : CLIP and ViT features for the methods that rank or guide with them.
+    max_rows : the largest UNet batch; None takes the engine's. A larger request is split into
+        several runs, never inside an image and its branches.
+    """
+
+    engine: Engine
+    scorer: Scorer | None = None
+    max_rows: int | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path,
+        engine: str = "pytorch",
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+        max_rows: int | None = None,
+    ) -> Pipeline:
+        """Load an installed model, a diffusers folder, or a hub name, on an engine.
+
+        Raises
+        ------
+        UnknownNameError
+            For a model or an engine that is not installed; the message lists what is.
+        ModelLoadError
+            For a checkpoint that is corrupt, unsafe or no Stable Diffusion.
+        """
+        load = registry.load("engines", engine)
+        name, source = registry.locate_model(model)
+        loaded = cast("Engine", load(source, name=name, dtype=dtype, device=device))
+        return cls(loaded, max_rows=max_rows)
+
+    def __call__(
+        self,
+        prompt: arguments.Texts,
+        *,
+        edits: Sequence[Method] = (),
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        negative_prompt: arguments.Texts = "",
+        num_images_per_prompt: int = 1,
+        seed: int | Sequence[int] | None = None,
+        generator: arguments.Generators | None = None,
+        latents: Tensor | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        eta: float = 0.0,
+        timestep_spacing: Spacing | None = None,
+        output_type: OutputType = "pil",
+        record_attention: bool | None = None,
+        attention_per_step: bool = False,
+        callback_on_step_end: StepCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Result:
+        """Generate an image per prompt, with edits.
+
+        Parameters
+        ----------
+        prompt : one text or several; several are several images in one call.
+        edits : methods, in the order that values flow through them.
+        num_inference_steps, guidance_scale : None takes the model's recommended values.
+        negative_prompt : one for all, or one per prompt.
+        num_images_per_prompt : further images of a prompt take the next seeds.
+        seed : one for every prompt, or one per image; None draws one.
+        generator : CPU generators in place of `seed`, one or one per image.
+        latents : x_T ``[I, C, h, w]`` in place of the seeds' noise.
+        height, width : in pixels; None takes the model's size.
+        eta : 0 is DDIM, 1 is DDPM.
+        timestep_spacing : leading, trailing or linspace; None takes the model's.
+        output_type : pil, np, pt or latent.
+        record_attention : keep the words' maps; None keeps them when an edit writes attention.
+        attention_per_step : keep them for every step.
+        callback_on_step_end : as in diffusers.
+        cancel : stops the call from another thread, before its next step.
+
+        Raises
+        ------
+        InvalidRequestError, NonFiniteError
+            For a value that cannot be used; the message names the valid choices.
+        CancelledError
+            If `cancel` was set.
+        """
+        started = time.perf_counter()
+        arguments.check_choice("output_type", output_type, OUTPUT_TYPES)
+        request = make_request(
+            self.engine.info,
+            prompt=prompt,
+            edits=edits,
+            negative_prompt=negative_prompt,
+            num_images_per_prompt=num_images_per_prompt,
+            seed=seed,
+            generator=generator,
+            latents=latents,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            height=height,
+            width=width,
+            eta=eta,
+            timestep_spacing=timestep_spacing,
+            attention_per_step=attention_per_step,
+        )
+        plan = Plan.make(request, self.engine, record_attention)
+        extra: list[tuple[str, object]] = []
+        if callback_on_step_end is not None:
+            extra = [("callback_on_step_end", CallbackOnStepEnd(self, callback_on_step_end))]
+        parts = []
+        for run in plan.runs(self.engine, self.scorer, self.max_rows):
+            hooks = plan.hooks_of_run(extra)
+            end = denoise(run, hooks, cancel or CancelToken(), decode=output_type != "latent")
+            parts.append(Part(run, end))
+        return assemble(plan, parts, output_type, started)
+
+    def replay(self, recipe: Mapping[str, Any], **changes: Any) -> Result:
+        """Repeat the call that a ``result.recipe`` describes; `changes` override its arguments.
+
+        Raises
+        ------
+        InvalidRequestError
+            If the recipe was made with another model, or cannot be reproduced from JSON.
+        """
+        call = read_recipe(recipe, self.engine)
+        return self(**{**call, **changes})

@@ -1,0 +1,81 @@
+"""The JSON that reproduces a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from underpaint import registry
+from underpaint.engine import Engine
+from underpaint.errors import InvalidRequestError
+from underpaint.request import Request
+
+FORMAT = 1
+
+_CALL = (
+    "prompt",
+    "negative_prompt",
+    "seed",
+    "num_inference_steps",
+    "guidance_scale",
+    "height",
+    "width",
+    "eta",
+    "timestep_spacing",
+)
+
+
+def make_recipe(request: Request, engine: Engine) -> dict[str, Any]:
+    """Return everything that decides the images.
+
+    `reproducible` is False where latents or a used generator were given, which JSON does not hold.
+    """
+    return {
+        "format": FORMAT,
+        "model": request.model.name,
+        "model_digest": request.model.digest,
+        "engine": engine.name,
+        "dtype": str(engine.dtype).removeprefix("torch."),
+        "prompt": list(request.prompts),
+        "negative_prompt": list(request.negative_prompts),
+        "seed": list(request.seeds),
+        "num_inference_steps": request.num_inference_steps,
+        "guidance_scale": request.guidance_scale,
+        "height": request.height,
+        "width": request.width,
+        "eta": request.eta,
+        "timestep_spacing": request.timestep_spacing or request.model.noise.spacing,
+        "edits": [edit.describe() for edit in request.edits],
+        "reproducible": request.latents is None,
+    }
+
+
+def read_recipe(recipe: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
+    """Return the arguments of the call that `recipe` describes.
+
+    Raises
+    ------
+    InvalidRequestError
+        If it is no recipe, was made with another model, or cannot be reproduced.
+    """
+    missing = [key for key in (*_CALL, "model_digest", "edits") if key not in recipe]
+    if missing or recipe.get("format") != FORMAT:
+        raise InvalidRequestError(
+            f"Not a recipe of format {FORMAT}: missing {missing or 'nothing'}. "
+            "Pass result.recipe, or the 'recipe' entry of a result.json."
+        )
+    if recipe["model_digest"] != engine.info.digest:
+        raise InvalidRequestError(
+            f"The recipe was made with {recipe['model']!r} ({recipe['model_digest'][:12]}), this "
+            f"is {engine.info.name!r} ({engine.info.digest[:12]}). Load that model."
+        )
+    if not recipe.get("reproducible", True):
+        raise InvalidRequestError(
+            "The call was made with latents or a generator, which a recipe does not hold. "
+            "Pass the same latents to pipe(...) yourself."
+        )
+    edits = []
+    for entry in recipe["edits"]:
+        parameters = {key: value for key, value in entry.items() if key != "method"}
+        edits.append(registry.load("methods", entry["method"]).model_validate(parameters))
+    return {**{key: recipe[key] for key in _CALL}, "edits": edits}

@@ -1,0 +1,64 @@
+"""What one call asks for, checked and expanded to one entry per image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from underpaint.engine import ModelInfo
+from underpaint.method import Method
+from underpaint.schedule import Spacing
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One call of the pipeline, or the part of it that one run serves.
+
+    Attributes
+    ----------
+    model : what the loaded model declares about itself.
+    prompts, negative_prompts, seeds : one per image.
+    edits : the methods, in the order the values flow through them.
+    height, width : of the images, in pixels.
+    num_inference_steps, guidance_scale, eta, timestep_spacing : as in diffusers.
+    latents : x_T ``[I, C, h, w]``, or None to draw it from the seeds.
+    record_attention : keep the words' attention maps for the result.
+    attention_per_step : keep them for every step instead of the mean.
+    """
+
+    model: ModelInfo
+    prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    edits: tuple[Method, ...]
+    height: int
+    width: int
+    num_inference_steps: int
+    guidance_scale: float
+    eta: float = 0.0
+    timestep_spacing: Spacing | None = None
+    latents: Tensor | None = None
+    record_attention: bool = False
+    attention_per_step: bool = False
+
+    @property
+    def images(self) -> int:
+        """Number of images I."""
+        return len(self.prompts)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Shape (C, h, w) of one latent."""
+        factor = self.model.vae_factor
+        return self.model.latent_channels, self.height // factor, self.width // factor
+
+    def part(self, start: int, stop: int) -> Request:
+        """Return the request for the images ``start ... stop-1``."""
+        return replace(
+            self,
+            prompts=self.prompts[start:stop],
+            negative_prompts=self.negative_prompts[start:stop],
+            seeds=self.seeds[start:stop],
+            latents=None if self.latents is None else self.latents[start:stop],
+        )

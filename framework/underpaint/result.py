@@ -1,0 +1,108 @@
+"""What a call gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from underpaint.errors import InvalidRequestError, NotOfferedError, choices
+from underpaint.records import MAIN
+from underpaint.tokens import Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class WordMaps:
+    """Cross-attention maps of one branch's words, averaged over sites and heads.
+
+    ``maps["dog"]`` is ``[I, side, side]``, or ``[I, S, side, side]`` when recorded per step: how
+    much each place attends to the word, summed over its tokens. `branch` chooses another branch.
+    """
+
+    values: Mapping[str, Sequence[Tensor]]
+    tokens: Mapping[str, Sequence[Tokens]]
+    name: str = MAIN
+
+    def branch(self, name: str) -> WordMaps:
+        """Return the maps of another branch."""
+        if name not in self.values:
+            raise InvalidRequestError(f"No branch {name!r}. {choices(name, self.values)}")
+        return WordMaps(self.values, self.tokens, name)
+
+    def image(self, index: int) -> WordMaps:
+        """Return the maps of one image alone."""
+        return WordMaps(
+            {name: [maps[index]] for name, maps in self.values.items()},
+            {name: [tokens[index]] for name, tokens in self.tokens.items()},
+            self.name,
+        )
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the first image's prompt, in order, each once."""
+        return tuple(dict.fromkeys(self.tokens[self.name][0].words))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.words)
+
+    def __getitem__(self, word: str) -> Tensor:
+        maps, tokens = self.values[self.name], self.tokens[self.name]
+        return torch.stack(
+            [m[..., list(t.find(word)), :, :].sum(-3) for m, t in zip(maps, tokens, strict=True)]
+        )
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds: the whole call, preparation (text, schedule), each step, decoding."""
+
+    total: float
+    prepare: float
+    steps: tuple[float, ...]
+    decode: float
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Images and everything known about how they came about.
+
+    Attributes
+    ----------
+    images : one per image, of the asked `output_type`.
+    branches : the other branches' images by name, e.g. ``branches["source"]``.
+    latents : final latents of the main branch ``[I, C, h, w]``.
+    seeds : one per image.
+    timings : in seconds; the runs of a split request are added up.
+    warnings : what the user should know.
+    recipe : JSON that reproduces the images: ``pipe.replay(recipe)``.
+    reports : what plugins report, by name, one value per image.
+    word_maps : the recorded maps, or None; read them through `attention`.
+    """
+
+    images: list[Any]
+    branches: Mapping[str, list[Any]]
+    latents: Tensor
+    seeds: tuple[int, ...]
+    timings: Timings
+    warnings: tuple[str, ...]
+    recipe: dict[str, Any]
+    reports: Mapping[str, list[object]] = field(default_factory=dict)
+    word_maps: WordMaps | None = None
+
+    @property
+    def attention(self) -> WordMaps:
+        """The words' attention maps.
+
+        Raises
+        ------
+        NotOfferedError
+            If they were not recorded: a call without edits taps nothing unless it is asked to.
+        """
+        if self.word_maps is None:
+            raise NotOfferedError(
+                "Attention was not recorded in this call. Pass record_attention=True."
+            )
+        return self.word_maps
