@@ -49,7 +49,10 @@ _HOMES = {
     "hookimpl": "method",
 }
 
-__all__ = [*_HOMES, "__version__"]
+__all__ = [  # noqa: PLE0604 - the names of _HOMES come through __getattr__
+    *_HOMES,
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

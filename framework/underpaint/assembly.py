@@ -15,8 +15,8 @@ from underpaint.images import OutputType, convert
 from underpaint.loop import Denoised
 from underpaint.planning import Plan
 from underpaint.recipe import make_recipe
-from underpaint.records import MAIN
 from underpaint.recorder import WORD_MAPS
+from underpaint.records import MAIN
 from underpaint.result import Result, Timings, WordMaps
 from underpaint.run import Run
 

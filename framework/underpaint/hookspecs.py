@@ -118,8 +118,9 @@ def predict(step: Step) -> Prediction:
 
 @hookspec(firstresult=True)
 def advance(step: Step, prediction: Prediction) -> Tensor:
-    """Return the next latents ``[T, C, h, w]``. Core: the DDIM move from `prediction`'s x0 and noise.
+    """Return the next latents ``[T, C, h, w]``.
 
+    Core: the DDIM move from `prediction`'s x0 and noise, as they stand.
     Branches that follow a trajectory are put on their pivot before any wrapper sees the value.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def denoise(run: Run, hooks: Hooks, cancel: CancelToken, decode: bool = True) ->
         ticks.append(time.perf_counter())
     check_finite("The final latents", latents)
     images = _decode(run, hooks, latents) if decode else None
-    seconds = tuple(end - start for start, end in zip(ticks, ticks[1:], strict=False))
+    seconds = tuple(end - start for start, end in pairwise(ticks))
     return Denoised(latents, images, prepared - started, seconds, time.perf_counter() - ticks[-1])
 
 

@@ -52,10 +52,10 @@ class AttentionMaps:
         return {site: value[rows] for site, value in self.values.items()}
 
     def words(self, branch: str, half: Half = "cond") -> Tensor:
-        """Average over sites and heads: ``[I, L, rows, columns]``; the sites must be of one size."""
+        """Average over sites (of one size) and heads: ``[I, L, rows, columns]``."""
         maps = self.of(branch, half)
         mean = torch.stack([value.mean(1) for value in maps.values()]).mean(0)  # [I, N, L]
-        return mean.transpose(1, 2).unflatten(2, self.grid(next(iter(maps))))
+        return mean.transpose(1, 2).reshape(*mean.shape[::2], *self.grid(next(iter(maps))))
 
     def grid(self, site: Site) -> tuple[int, int]:
         """Return (rows, columns) of a site's queries."""

@@ -13,8 +13,8 @@ from underpaint.errors import InvalidRequestError
 from underpaint.hooks import Hooks
 from underpaint.layout import Layout
 from underpaint.method import Method
-from underpaint.records import MAIN, Branch, Needs
 from underpaint.recorder import AttentionRecorder
+from underpaint.records import MAIN, Branch, Needs
 from underpaint.request import Request
 from underpaint.run import Run, Scorer
 from underpaint.schedule import SPACINGS, Spacing
@@ -22,6 +22,7 @@ from underpaint.schedule import SPACINGS, Spacing
 
 def make_request(
     model: ModelInfo,
+    *,
     prompt: check.Texts,
     edits: Sequence[Method],
     negative_prompt: check.Texts,
@@ -94,7 +95,7 @@ class Plan:
 
     @classmethod
     def make(cls, request: Request, engine: Engine, record: bool | None) -> Plan:
-        """Ask the plugins and check the answers; `record` None records where attention is edited."""
+        """Ask the plugins and check the answers; `record` None records if attention is edited."""
         hooks = Hooks(request.edits)
         try:
             needs = hooks.needs(request)

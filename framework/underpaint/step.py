@@ -63,6 +63,7 @@ class Step:
 
     def evaluate(
         self,
+        *,
         sample: Tensor | None = None,
         branches: Iterable[str] | None = None,
         halves: Iterable[Half] | None = None,
@@ -80,11 +81,19 @@ class Step:
         hidden_delta : ``[R, C', h', w']`` for the chosen rows, added to the mid block's output.
         taps : other readings; None takes those in `needs` whose window holds this step.
         """
-        layout, latents, call = self._call(sample, branches, halves, context, hidden_delta, taps)
+        layout, latents, call = self._call(
+            sample=sample,
+            branches=branches,
+            halves=halves,
+            context=context,
+            hidden_delta=hidden_delta,
+            taps=taps,
+        )
         return self._outputs(layout, latents, self.run.engine.predict(call))
 
     def linearize(
         self,
+        *,
         sample: Tensor | None = None,
         branches: Iterable[str] | None = None,
         halves: Iterable[Half] | None = None,
@@ -98,7 +107,14 @@ class Step:
         The pullback takes `Cotangents` in epsilon terms and returns ``[R, ...]``, shaped like the
         rows of `wrt`; the direct path from the latent to epsilon (v-prediction) is included.
         """
-        layout, latents, call = self._call(sample, branches, halves, context, hidden_delta, taps)
+        layout, latents, call = self._call(
+            sample=sample,
+            branches=branches,
+            halves=halves,
+            context=context,
+            hidden_delta=hidden_delta,
+            taps=taps,
+        )
         raw, engine_pullback = self.run.engine.linearize(call, wrt)
         out, direct = output_coefficients(self.alpha, self.run.request.model.noise.prediction_type)
 
@@ -113,6 +129,7 @@ class Step:
 
     def _call(
         self,
+        *,
         sample: Tensor | None,
         branches: Iterable[str] | None,
         halves: Iterable[Half] | None,
