@@ -15,7 +15,7 @@ Kind = Literal["sd1", "sd2", "tiny-vae"]
 WIDTH = 32
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
-# "catalogue" and "grass" take several tokens, "cat" one; a character without a rule takes its bytes.
+# "catalogue" and "grass" take several tokens, "cat" one; what has no rule takes one per byte.
 MERGES = (
     *(("c", "a"), ("ca", "t</w>"), ("ca", "t"), ("d", "o"), ("do", "g</w>"), ("o", "n</w>")),
     *(("g", "r"), ("gr", "a"), ("s", "s</w>"), ("t", "h"), ("th", "e</w>"), ("r", "e")),
@@ -28,8 +28,8 @@ def save_tiny_checkpoint(folder: str | Path, kind: Kind = "sd1", seed: int = 0) 
     """Write a diffusers folder with random weights and return it.
 
     ``sd1``: four levels, epsilon, AutoencoderKL, 16x16 latents. ``sd2``: three levels,
-    v-prediction, linear projections, heads by level, padding with "!" as the original does. ``tiny-vae``: three levels,
-    AutoencoderTiny, and a tokenizer saved as ``tokenizer.json`` alone.
+    v-prediction, linear projections, heads by level, padding with "!" as the original does.
+    ``tiny-vae``: three levels, AutoencoderTiny, a tokenizer saved as ``tokenizer.json`` alone.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
