@@ -1,0 +1,6 @@
+"""Settings of all test suites in this repository."""
+
+import torch
+
+# The test models are so small that a second thread only adds waiting.
+torch.set_num_threads(1)
