@@ -1,11 +1,33 @@
-"""Tools for plugin authors' tests."""
+"""Tools for plugin authors' tests.
 
-from underpaint.pipeline import Pipeline
-from underpaint.testing.toy import ToyEngine
+``check_plugin(MyEdit())`` runs everything a published method must pass on `ToyEngine`, an engine
+without weights. ``pytest_plugins = ["underpaint.testing.fixtures"]`` brings the fixtures.
+"""
 
-__all__ = ["ToyEngine", "toy_pipeline"]
+from underpaint.testing.checks import (
+    CheckFailedError,
+    assert_clean_cancel,
+    assert_deterministic,
+    assert_engines_agree,
+    assert_identity_at_zero_strength,
+    greatest_difference,
+)
+from underpaint.testing.plugin import PluginReport, check_plugin
+from underpaint.testing.session import EditSession, Trace, toy_pipeline
+from underpaint.testing.toy import ToyEngine, toy_schedule
 
-
-def toy_pipeline() -> Pipeline:
-    """Return a pipeline on a fresh `ToyEngine`."""
-    return Pipeline(ToyEngine())
+__all__ = [
+    "CheckFailedError",
+    "EditSession",
+    "PluginReport",
+    "ToyEngine",
+    "Trace",
+    "assert_clean_cancel",
+    "assert_deterministic",
+    "assert_engines_agree",
+    "assert_identity_at_zero_strength",
+    "check_plugin",
+    "greatest_difference",
+    "toy_pipeline",
+    "toy_schedule",
+]

@@ -90,7 +90,7 @@ class ToyEngine:
                 *((output.features[name], value) for name, value in cotangents.features.items()),
             ]
             values, weights = zip(*pairs, strict=True)
-            (gradient,) = torch.autograd.grad(values, leaf, weights, retain_graph=True)
+            gradient: Tensor = torch.autograd.grad(values, leaf, weights, retain_graph=True)[0]
             return gradient
 
         return _detach(output), pullback
