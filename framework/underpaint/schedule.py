@@ -89,7 +89,8 @@ class NoiseSchedule:
         """Return the denoising moves of `steps` inference steps.
 
         Equal to diffusers' timesteps, except that `leading` with as many steps as levels starts
-        at the last level instead of one beyond it, and one `linspace` step starts from noise.
+        at the last level instead of one beyond it, one `linspace` step starts from noise, and
+        `trailing` leaves out the step at t=-1 that rounding gives diffusers for e.g. 61 steps.
         """
         if not 1 <= steps <= self.levels:
             raise InvalidRequestError(
