@@ -1,0 +1,20 @@
+from typing import ClassVar
+
+import pytest
+from underpaint import Method
+
+
+@pytest.fixture
+def make_method():
+    """Return a method of a given name whose plugin comes from `start`."""
+
+    def make(start, name="test"):
+        class Edit(Method):
+            method: ClassVar[str] = name
+
+            def start(self):
+                return start()
+
+        return Edit()
+
+    return make
