@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -63,32 +63,30 @@ class AttentionMaps:
 
     def edited(self, edit: AttentionEdit) -> AttentionMaps:
         """Return a copy in which the target's cross maps are ``A_source P + A diag(d)``."""
-        if edit.cross_map is None and edit.cross_scale is None:
-            return self
-        target = self.layout.rows_of(edit.target, edit.half)
-        source = self.layout.rows_of(edit.source, edit.half)
+        return self.with_edits([edit])
+
+    def with_edits(self, edits: Iterable[AttentionEdit]) -> AttentionMaps:
+        """Return a copy with every edit applied; each reads the maps as they were before all."""
+        chosen = list(edits)
         values = {
-            site: _edit_rows(value, target, source, edit) if site.kind == "cross" else value
+            site: _edit_rows(value, chosen, self.layout) if site.kind == "cross" else value
             for site, value in self.values.items()
         }
         return replace(self, values=values)
 
-    def with_edits(self, edits: Iterable[AttentionEdit]) -> AttentionMaps:
-        """Return a copy with every edit applied; edits of different targets do not interact."""
-        maps = self
-        for edit in edits:
-            maps = edit.apply(maps)
-        return maps
 
-
-def _edit_rows(value: Tensor, target: list[int], source: list[int], edit: AttentionEdit) -> Tensor:
-    own = value[target]
-    if edit.cross_scale is not None:
-        scale = edit.cross_scale.to(own)
-        own = own * scale.reshape(-1, 1, 1, scale.shape[-1])
-    if edit.cross_map is not None:
-        matrix = edit.cross_map.to(own)
-        own = own + value[source] @ matrix.reshape(-1, 1, *matrix.shape[-2:])
+def _edit_rows(value: Tensor, edits: Sequence[AttentionEdit], layout: Layout) -> Tensor:
     edited = value.clone()
-    edited[target] = own
+    for edit in edits:
+        if edit.cross_scale is not None:
+            scale = edit.cross_scale.to(value)
+            target = layout.rows_of(edit.target, edit.half)
+            edited[target] = edited[target] * scale.reshape(-1, 1, 1, scale.shape[-1])
+    for edit in edits:
+        if edit.cross_map is not None:
+            matrix = edit.cross_map.to(value)
+            matrix = matrix.reshape(-1, 1, *matrix.shape[-2:])
+            target = layout.rows_of(edit.target, edit.half)
+            source = layout.rows_of(edit.source, edit.half)
+            edited[target] = edited[target] + value[source] @ matrix
     return edited

@@ -8,10 +8,10 @@ from itertools import combinations
 from torch import Tensor
 
 from underpaint.engine import EditInputs
-from underpaint.errors import InvalidRequestError, choices
+from underpaint.errors import InvalidRequestError, UnknownSiteError, choices
 from underpaint.layout import Layout
 from underpaint.records import AttentionEdit, Heads, Tap
-from underpaint.sites import Sites
+from underpaint.sites import Kind, Sites
 
 _GATES = ("self_q", "self_k", "self_v")
 
@@ -51,18 +51,21 @@ def pack_edits(
     bias: dict[str, Tensor] = {}
     for edit in edits:
         target = layout.rows_of(edit.target, edit.half)
-        source = layout.rows_of(edit.source, edit.half)
         if not target:
             continue
-        inputs.source_row[target] = inputs.source_row.new_tensor(source)
+        if _reads_source(edit):
+            inputs.source_row[target] = inputs.source_row.new_tensor(_source(edit, layout))
         if edit.cross_map is not None:
             inputs.cross_map[target] = edit.cross_map.to(inputs.cross_map)
         if edit.cross_scale is not None:
             inputs.cross_scale[target] = edit.cross_scale.to(inputs.cross_scale)
         for gate in _GATES:
             for name in getattr(edit, gate):
-                getattr(inputs, gate)[_known(name, names), target] = True
-        _add_bias(bias, edit, target, len(layout.rows))
+                getattr(inputs, gate)[names.index(_known(name, sites, "self")), target] = True
+        for name, value in edit.cross_bias.items():
+            _known(name, sites, "cross")
+            empty = value.new_zeros(len(layout.rows), *value.shape[-2:])
+            bias.setdefault(name, empty)[target] = value
     return EditInputs(
         inputs.source_row,
         inputs.cross_map,
@@ -83,7 +86,7 @@ def find_conflict(edits: Sequence[AttentionEdit]) -> tuple[int, int, str] | None
 
 
 def _shared(a: AttentionEdit, b: AttentionEdit) -> str | None:
-    if a.source != b.source:
+    if a.source != b.source and _reads_source(a) and _reads_source(b):
         return f"the source row ({a.source!r} and {b.source!r})"
     for field in ("cross_map", "cross_scale"):
         if getattr(a, field) is not None and getattr(b, field) is not None:
@@ -95,14 +98,22 @@ def _shared(a: AttentionEdit, b: AttentionEdit) -> str | None:
     return f"the cross_bias of {sorted(both)[0]}" if both else None
 
 
-def _add_bias(bias: dict[str, Tensor], edit: AttentionEdit, target: list[int], rows: int) -> None:
-    for name, value in edit.cross_bias.items():
-        if name not in bias:
-            bias[name] = value.new_zeros(rows, *value.shape[-2:])
-        bias[name][target] = value
+def _reads_source(edit: AttentionEdit) -> bool:
+    return edit.cross_map is not None or any(getattr(edit, gate) for gate in _GATES)
 
 
-def _known(name: str, names: list[str]) -> int:
+def _source(edit: AttentionEdit, layout: Layout) -> list[int]:
+    rows = layout.rows_of(edit.source, edit.half)
+    if not rows:
+        raise InvalidRequestError(
+            f"An attention edit of {edit.target!r} reads the {edit.half} half of {edit.source!r}, "
+            "which has no such row: it follows a trajectory, or its guidance_scale is 1 or less."
+        )
+    return rows
+
+
+def _known(name: str, sites: Sites, kind: Kind) -> str:
+    names = [site.name for site in sites.of_kind(kind)]
     if name not in names:
-        raise InvalidRequestError(f"No self-attention site {name!r}. {choices(name, names)}")
-    return names.index(name)
+        raise UnknownSiteError(f"No {kind}-attention site {name!r}. {choices(name, names)}")
+    return name
