@@ -89,7 +89,8 @@ class ToyEngine:
                 *((output.maps[name], value) for name, value in cotangents.maps.items()),
                 *((output.features[name], value) for name, value in cotangents.features.items()),
             ]
-            values, weights = zip(*pairs, strict=True)
+            reached = [(value, weight) for value, weight in pairs if value.requires_grad]
+            values, weights = zip(*reached, strict=True)
             gradient: Tensor = torch.autograd.grad(values, leaf, weights, retain_graph=True)[0]
             return gradient
 
