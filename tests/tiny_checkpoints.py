@@ -78,7 +78,7 @@ def _unet(kind: Kind) -> UNet2DConditionModel:
     for name, parameter in unet.named_parameters():
         if name.endswith(("to_q.weight", "to_k.weight")):
             # Freshly drawn projections give nearly flat maps, which hide mistakes.
-            parameter.data *= 4
+            parameter.data *= 2
     return unet
 
 

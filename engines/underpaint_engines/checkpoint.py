@@ -114,8 +114,8 @@ def _download(name: str) -> Path:
         )
     except (OSError, ValueError) as error:  # every error of the hub's client is one of these
         raise ModelLoadError(
-            f"{name!r} is no folder here and could not be fetched from the Hugging Face hub: "
-            f"{error} Check the name and the network, or download the model elsewhere and give "
+            f"{name!r} is no folder here and could not be fetched from the Hugging Face hub "
+            f"({error}). Check the name and the network, or download the model elsewhere and give "
             "the path of its folder."
         ) from error
     return Path(folder)

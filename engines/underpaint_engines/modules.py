@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-from safetensors import SafetensorError
 from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 from underpaint.engine import ModelInfo
@@ -114,7 +113,7 @@ def _load_tokenizer(checkpoint: Checkpoint) -> CLIPTokenizer:
 def _guarded(part: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError, SafetensorError) as error:
+    except Exception as error:  # for a broken file, tokenizers raises Exception itself
         raise ModelLoadError(f"The {part} cannot be loaded: {error}") from error
 
 

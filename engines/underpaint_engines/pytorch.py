@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from underpaint.engine import EditInputs, ModelInfo, Pullback, UNetCall, UNetOutput
+from underpaint.engine import EditInputs, Engine, ModelInfo, Pullback, UNetCall, UNetOutput
 from underpaint.errors import InvalidRequestError
 from underpaint.records import Needs, Wrt
 from underpaint.tokens import Tokens
@@ -55,7 +55,7 @@ def load(
     return PyTorchEngine(modules, describe(name, checkpoint, modules), max_rows)
 
 
-class PyTorchEngine:
+class PyTorchEngine(Engine):
     """A loaded model; see `underpaint.engine.Engine` for the contract. Made by `load`.
 
     Parameters
@@ -246,7 +246,8 @@ def _ordinary(value: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor
 
 
 def _detach(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in values.items()}
+    """Copy readings, which are the caller's to change, out of a graph that still needs them."""
+    return {name: value.detach().clone() for name, value in values.items()}
 
 
 def _pull(output: UNetOutput, cotangents: UNetOutput, leaf: Tensor) -> Tensor:
