@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
-from itertools import chain
+from itertools import chain, zip_longest
 from operator import or_
-from types import CodeType
+from traceback import walk_tb
+from types import CodeType, FrameType
 from typing import Any, cast
 
 import pluggy
@@ -73,7 +74,10 @@ class Hooks:
 
     def schedule(self, run: Run) -> tuple[Move, ...]:
         """Return the moves."""
-        return cast("tuple[Move, ...]", self._hook.schedule(run=run))
+        moves = self._hook.schedule(run=run)
+        if not moves or not all(isinstance(move, Move) for move in moves):
+            raise self._wrong("schedule", moves, "a tuple of at least one Move")
+        return tuple(moves)
 
     def conditioning(self, run: Run) -> Conditioning:
         """Return the text embeddings."""
@@ -81,7 +85,8 @@ class Hooks:
 
     def initial_latents(self, run: Run) -> Tensor:
         """Return x_T per trajectory."""
-        return cast("Tensor", self._hook.initial_latents(run=run))
+        shape = (run.layout.trajectories, *run.request.latent_shape)
+        return self._tensor("initial_latents", self._hook.initial_latents(run=run), shape)
 
     def before_step(self, step: Step) -> None:
         """Tell all plugins that a step begins."""
@@ -106,7 +111,8 @@ class Hooks:
 
     def combine(self, step: Step, outputs: Outputs) -> Tensor:
         """Return epsilon per trajectory."""
-        return cast("Tensor", self._hook.combine(step=step, outputs=outputs))
+        value = self._hook.combine(step=step, outputs=outputs)
+        return self._tensor("combine", value, step.latents.shape)
 
     def predict(self, step: Step) -> Prediction:
         """Return what the model says about a step."""
@@ -114,7 +120,8 @@ class Hooks:
 
     def advance(self, step: Step, prediction: Prediction) -> Tensor:
         """Return the next latents."""
-        return cast("Tensor", self._hook.advance(step=step, prediction=prediction))
+        value = self._hook.advance(step=step, prediction=prediction)
+        return self._tensor("advance", value, step.latents.shape)
 
     def after_step(self, step: Step, latents: Tensor) -> None:
         """Tell all plugins how a step ended."""
@@ -122,7 +129,9 @@ class Hooks:
 
     def decode(self, run: Run, latents: Tensor) -> Tensor:
         """Return images per trajectory."""
-        return cast("Tensor", self._hook.decode(run=run, latents=latents))
+        images = self._hook.decode(run=run, latents=latents)
+        size = images.shape[-2:] if isinstance(images, Tensor) else ("H", "W")
+        return self._tensor("decode", images, (len(latents), 3, *size))
 
     def result(self, request: Request, result: Result) -> Result:
         """Return the result of the whole request."""
@@ -132,16 +141,44 @@ class Hooks:
 
     def annotate(self, error: BaseException, where: str) -> None:
         """Add a note to an error that a plugin raised: plugin, hook and step."""
-        trace = error.__traceback__
-        while trace is not None:
-            frame = trace.tb_frame
-            if frame.f_code in self._codes:
-                name, hook = self._codes[frame.f_code]
-                owner = frame.f_locals.get("self")
-                name = next((n for n, p in self._plugins.items() if p is owner), name)
-                error.add_note(f"underpaint: raised by plugin {name!r} in hook {hook!r}, {where}")
-                return
-            trace = trace.tb_next
+        frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+        blamed = None
+        for frame, called in zip_longest(frames, frames[1:]):
+            # A wrapper that waits at its yield is on the way of every error below it.
+            waits = called is not None and called.f_code.co_name == "_multicall"
+            if not waits:
+                blamed = self._hook_of(frame) or blamed or self._energy_of(frame)
+        if blamed:
+            name, hook = blamed
+            error.add_note(f"underpaint: raised by plugin {name!r} in hook {hook!r}, {where}")
+
+    def _hook_of(self, frame: FrameType) -> tuple[str, str] | None:
+        if frame.f_code not in self._codes:
+            return None
+        name, hook = self._codes[frame.f_code]
+        return self._name_of(frame) or name, hook
+
+    def _energy_of(self, frame: FrameType) -> tuple[str, str] | None:
+        """Core calls no other method of a plugin than its hooks and its energies."""
+        name = self._name_of(frame)
+        return (name, "guidance") if name else None
+
+    def _name_of(self, frame: FrameType) -> str | None:
+        owner = frame.f_locals.get("self")
+        return next((name for name, plugin in self._plugins.items() if plugin is owner), None)
+
+    def _tensor(self, hook: str, value: object, shape: Sequence[int | str]) -> Tensor:
+        if not isinstance(value, Tensor) or tuple(value.shape) != tuple(shape):
+            raise self._wrong(hook, value, f"a tensor of shape {tuple(shape)}")
+        return value
+
+    def _wrong(self, hook: str, value: object, expected: str) -> PluginError:
+        got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        names = [i.plugin_name for i in getattr(self._hook, hook).get_hookimpls()]
+        return PluginError(
+            f"{hook} returned {got}, expected {expected}. "
+            f"It is implemented by {', '.join(repr(name) for name in names if name != CORE)}."
+        )
 
     def _author(self, step: Step, edits: Sequence[AttentionEdit], index: int) -> str:
         """Return the plugin whose edit stands at `index`; asks again, one plugin at a time."""
@@ -173,7 +210,8 @@ class Hooks:
 def check_plugin(name: str, plugin: object) -> dict[CodeType, tuple[str, str]]:
     """Check a plugin instance against the rules that pluggy is silent about.
 
-    Returns the code object of each hook implementation with the plugin's and the hook's name.
+    Returns the code objects of each hook implementation, and of the functions it defines (such as
+    energies), with the plugin's and the hook's name.
 
     Raises
     ------
@@ -193,7 +231,7 @@ def check_plugin(name: str, plugin: object) -> dict[CodeType, tuple[str, str]]:
         if options is not None:
             hook = options.get("specname") or attribute
             _check_implementation(name, hook, function, options)
-            found[inspect.unwrap(function).__code__] = (name, hook)
+            found |= dict.fromkeys(_codes(inspect.unwrap(function).__code__), (name, hook))
     if not found:
         raise PluginError(
             f"Plugin {name!r} implements no hook: mark its methods with @underpaint.hookimpl."
@@ -223,6 +261,13 @@ def _check_implementation(
             f"Plugin {name!r} replaces 'predict'. Wrap it with @hookimpl(wrapper=True), "
             "and call step.evaluate for further evaluations."
         )
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
 
 
 def _start(edits: Sequence[Method]) -> Iterator[tuple[str, object]]:

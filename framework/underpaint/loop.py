@@ -11,7 +11,6 @@ from torch import Tensor
 
 from underpaint import core
 from underpaint.cancel import CancelToken
-from underpaint.errors import PluginError
 from underpaint.hooks import Hooks
 from underpaint.records import check_finite
 from underpaint.run import Run
@@ -62,11 +61,6 @@ def _step(step: Step, hooks: Hooks) -> Tensor:
         else:
             step = replace(step, edits=hooks.attention_edits(step))
             latents = hooks.advance(step, hooks.predict(step))
-        if latents.shape != step.latents.shape:
-            raise PluginError(
-                f"advance returned latents of shape {tuple(latents.shape)}, "
-                f"expected {tuple(step.latents.shape)}."
-            )
         hooks.after_step(step, latents)
     except Exception as error:
         hooks.annotate(error, f"step {step.index} (t={step.move.t})")

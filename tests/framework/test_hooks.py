@@ -1,0 +1,325 @@
+import pytest
+import torch
+from underpaint import AttentionEdit, Branch, Guidance, Needs, hookimpl
+from underpaint.errors import ConflictError, PluginError
+from underpaint.hooks import FIRSTRESULT, SPECIFICATIONS, Hooks
+from underpaint.method import hookspec
+
+LENGTH = 77
+
+
+def scaling(factor, shift=0.0):
+    class Plugin:
+        @hookimpl(wrapper=True)
+        def advance(self, step):
+            latents = yield
+            return latents * factor + shift
+
+    return Plugin
+
+
+def register(make_method, *plugins):
+    return Hooks([make_method(p, f"plugin-{i}") for i, p in enumerate(plugins)])
+
+
+def test_values_flow_core_then_a_then_b(edit_session, make_method):
+    a, b = make_method(scaling(2.0), "a"), make_method(scaling(1.0, 1.0), "b")
+    one_step = {"num_inference_steps": 1, "output_type": "latent"}
+    core = edit_session(**one_step).latents
+    assert torch.allclose(edit_session(a, b, **one_step).latents, core * 2 + 1)
+    assert torch.allclose(edit_session(b, a, **one_step).latents, (core + 1) * 2)
+
+
+def test_collected_values_come_in_the_order_of_the_edits(make_method):
+    def naming(name):
+        class Plugin:
+            @hookimpl
+            def branches(self):
+                return [Branch(name, None)]
+
+        return Plugin
+
+    hooks = register(make_method, naming("first"), naming("second"), naming("third"))
+    assert [b.name for b in hooks.branches(None)] == ["first", "second", "third"]
+
+
+def test_needs_are_united(make_method):
+    def needing(**needs):
+        class Plugin:
+            @hookimpl
+            def needs(self):
+                return Needs(**needs)
+
+        return Plugin
+
+    hooks = register(make_method, needing(edits=True), needing(gradient=frozenset({"sample"})))
+    assert hooks.needs(None) == Needs(edits=True, gradient=frozenset({"sample"}))
+    assert Hooks([]).needs(None) == Needs()
+
+
+def replacing(hook):
+    def implementation(self):
+        return ()
+
+    return type("Plugin", (), {hook: hookimpl(implementation)})
+
+
+@pytest.mark.parametrize("hook", [hook for hook in FIRSTRESULT if hook != "predict"])
+def test_two_replacements_of_one_hook_are_an_error_that_names_both(make_method, hook):
+    register(make_method, replacing(hook))
+    with pytest.raises(ConflictError, match=rf"'plugin-0' and 'plugin-1' both replace.*'{hook}'"):
+        register(make_method, replacing(hook), replacing(hook))
+
+
+def test_one_plugin_may_replace_and_another_wrap(edit_session, make_method):
+    class Grey:
+        @hookimpl
+        def decode(self, latents):
+            return torch.full((len(latents), 3, 4, 4), 0.5)
+
+    class Darker:
+        @hookimpl(wrapper=True)
+        def decode(self):
+            images = yield
+            return images / 2
+
+    result = edit_session(make_method(Grey, "grey"), make_method(Darker, "darker"))
+    assert (result.images[0] == 0.25).all()
+
+
+def plugin(**methods):
+    return type("Plugin", (), methods)
+
+
+def bad_default(self, step, strength=1.0):
+    return None
+
+
+def bad_keyword(self, *, step):
+    return None
+
+
+def bad_argument(self, stepp):
+    return None
+
+
+def bad_star(self, **rest):
+    return None
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"before_stepp": hookimpl(lambda self, step: None)}, r"no hook 'before_stepp'.*'before_"),
+        ({"before_step": hookimpl(bad_default)}, r"unknown argument 'strength'"),
+        ({"before_step": hookimpl(lambda self, step=None: None)}, r"'step' has a default"),
+        ({"before_step": hookimpl(bad_keyword)}, r"'step' has a default or is keyword-only"),
+        ({"before_step": hookimpl(bad_argument)}, r"unknown argument 'stepp'.*mean 'step'"),
+        ({"before_step": hookimpl(bad_star)}, r"unknown argument 'rest'"),
+        ({"predict": hookimpl(lambda self, step: None)}, r"replaces 'predict'. Wrap it"),
+        ({"unmarked": lambda self: None}, r"implements no hook"),
+        (
+            {"before_step": hookimpl(lambda self: None), "__eq__": lambda self, other: True},
+            r"compared by value",
+        ),
+    ],
+)
+def test_registration_errors_name_the_plugin_and_the_rule(make_method, methods, message):
+    with pytest.raises(PluginError, match=rf"(?s)'plugin-0'.*{message}"):
+        register(make_method, plugin(**methods))
+
+
+def test_the_same_method_twice_gets_two_names_and_two_instances(edit_session, make_method):
+    edit = make_method(scaling(2.0), "double")
+    one_step = {"num_inference_steps": 1, "output_type": "latent"}
+    twice = edit_session(edit, edit, **one_step).latents
+    assert torch.allclose(twice, edit_session(**one_step).latents * 4)
+
+
+def weighting(source, site_kind="cross_scale"):
+    class Plugin:
+        @hookimpl
+        def attention_edits(self):
+            return [AttentionEdit("main", source, cross_scale=torch.ones(LENGTH))]
+
+    return Plugin
+
+
+def test_two_writers_of_one_thing_are_named(edit_session, make_method):
+    edits = [make_method(weighting("main"), name) for name in ("one", "two")]
+    with pytest.raises(ConflictError, match=r"'one' and 'two' both write the cross_scale.*step 0"):
+        edit_session(*edits)
+
+
+def raising(hook, wrapper=False):
+    def implementation(self):
+        if wrapper:
+            yield
+        raise ZeroDivisionError("the plugin's own error")
+
+    def plain(self):
+        raise ZeroDivisionError("the plugin's own error")
+
+    marked = hookimpl(wrapper=True)(implementation) if wrapper else hookimpl(plain)
+    return type("Plugin", (), {hook: marked})
+
+
+class Bystander:
+    """Wraps everything, so that it is on the way of every error."""
+
+    @hookimpl(wrapper=True)
+    def schedule(self):
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def predict(self):
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def advance(self):
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def decode(self):
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def result(self):
+        return (yield)
+
+
+def test_an_error_says_which_plugin_hook_and_step_raised_it(edit_session, make_method):
+    class Late:
+        @hookimpl
+        def after_step(self, step):
+            if step.index == 2:
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        edit_session(make_method(Late, "late"))
+    t = edit_session.pipeline.engine.info.noise.moves(4)[2].t
+    assert caught.value.__notes__ == [
+        f"underpaint: raised by plugin 'late' in hook 'after_step', step 2 (t={t})"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hook", "where"),
+    [
+        ("needs", "planned"),
+        ("branches", "planned"),
+        ("schedule", "before the first step"),
+        ("conditioning", "before the first step"),
+        ("initial_latents", "before the first step"),
+        ("before_step", "step 0"),
+        ("attention_edits", "step 0"),
+        ("guidance", "step 0"),
+        ("combine", "step 0"),
+        ("advance", "step 0"),
+        ("after_step", "step 0"),
+        ("decode", "after the last step"),
+        ("result", "with all images done"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_every_hook_is_annotated_and_bystanders_are_not_blamed(
+    edit_session, make_method, hook, where, order
+):
+    edits = [make_method(raising(hook), "guilty"), make_method(Bystander, "bystander")]
+    with pytest.raises(ZeroDivisionError) as caught:
+        edit_session(*edits[::order])
+    (note,) = caught.value.__notes__
+    assert f"plugin 'guilty' in hook '{hook}'" in note
+    assert where in note
+
+
+def test_a_helper_that_raises_is_blamed_on_its_hook(edit_session, make_method):
+    class Helped:
+        @hookimpl
+        def before_step(self, step):
+            self.helper()
+
+        def helper(self):
+            return 1 / 0
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        edit_session(make_method(Helped, "helped"), make_method(Helped, "second"))
+    (note,) = caught.value.__notes__
+    assert "'second' in hook 'before_step'" in note  # observers: last in, first called
+
+
+@pytest.mark.parametrize("hook", FIRSTRESULT)
+def test_wrappers_are_annotated_too(edit_session, make_method, hook):
+    edits = [make_method(raising(hook, wrapper=True), "guilty"), make_method(Bystander, "by")]
+    with pytest.raises(ZeroDivisionError) as caught:
+        edit_session(*edits)
+    (note,) = caught.value.__notes__
+    assert f"plugin 'guilty' in hook '{hook}'" in note
+
+
+class LambdaEnergy:
+    @hookimpl
+    def guidance(self):
+        return [Guidance(lambda observation: 1 / 0)]
+
+
+class MethodEnergy:
+    @hookimpl
+    def guidance(self):
+        return [Guidance(self.energy)]
+
+    def energy(self, observation):
+        return 1 / 0
+
+
+@pytest.mark.parametrize("plugin", [LambdaEnergy, MethodEnergy])
+def test_an_energy_that_raises_names_its_plugin(edit_session, make_method, plugin):
+    with pytest.raises(ZeroDivisionError) as caught:
+        edit_session(make_method(plugin, "energetic"), make_method(Bystander, "by"))
+    (note,) = caught.value.__notes__
+    assert "plugin 'energetic' in hook 'guidance', step 0" in note
+
+
+def test_an_error_of_the_engine_blames_no_plugin(edit_session, make_method):
+    class TooMany:
+        @hookimpl(wrapper=True)
+        def predict(self):
+            return (yield)
+
+    class Engine(type(edit_session.pipeline.engine)):
+        def predict(self, call):
+            raise MemoryError
+
+    pipeline = type(edit_session.pipeline)(Engine())
+    with pytest.raises(MemoryError) as caught:
+        pipeline("a dog", edits=[make_method(TooMany)])
+    assert not getattr(caught.value, "__notes__", [])
+
+
+@pytest.mark.parametrize(
+    ("hook", "value", "message"),
+    [
+        ("advance", torch.zeros(1, 4, 4, 4), r"advance returned.*\(1, 4, 4, 4\).*\(1, 4, 8, 8\)"),
+        ("combine", torch.zeros(3, 4, 8, 8), r"combine returned.*\(3, 4, 8, 8\).*\(1, 4, 8, 8\)"),
+        ("initial_latents", torch.zeros(4, 8, 8), r"initial_latents returned.*\(4, 8, 8\)"),
+        ("decode", torch.zeros(2, 3, 32, 32), r"decode returned.*\(2, 3, 32, 32\)"),
+        ("advance", None, r"advance returned None.*'wrong'"),
+        ("schedule", (), r"schedule returned \(\), expected a tuple of at least one Move.*'wrong'"),
+    ],
+)
+def test_a_wrong_shape_is_an_error_that_names_plugin_and_hook(
+    edit_session, make_method, hook, value, message
+):
+    def implementation(self):
+        yield
+        return value
+
+    wrong = type("Plugin", (), {hook: hookimpl(wrapper=True)(implementation)})
+    with pytest.raises(PluginError, match=message):
+        edit_session(make_method(wrong, "wrong"))
+
+
+def test_specifications_stand_in_call_order():
+    assert list(SPECIFICATIONS)[:3] == ["needs", "branches", "schedule"]
+    assert list(SPECIFICATIONS)[-1] == "result"
+    assert hookspec is not hookimpl
