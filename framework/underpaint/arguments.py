@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ Generators = torch.Generator | Sequence[torch.Generator]
 
 def check_texts(name: str, value: Texts, allow_empty: bool = False) -> list[str]:
     """Return a list of prompts, or raise InvalidRequestError."""
+    if not isinstance(value, Sequence):
+        raise InvalidRequestError(f"{name}={value!r}: give text, or a list of texts.")
     texts = [value] if isinstance(value, str) else list(value)
     if not texts:
         raise InvalidRequestError(f"{name} is an empty list: give at least one text.")
@@ -44,9 +47,9 @@ def check_edits(edits: Sequence[Method]) -> tuple[Method, ...]:
 
 def check_number(name: str, value: float, low: float, high: float, example: float) -> float:
     """Return a finite number within its limits, or raise InvalidRequestError."""
-    if not (math.isfinite(value) and low <= value <= high):
+    if not isinstance(value, Real) or not (math.isfinite(value) and low <= value <= high):
         limit = f"at least {low:g}" if math.isinf(high) else f"between {low:g} and {high:g}"
-        raise InvalidRequestError(f"{name}={value}: give a number {limit}, e.g. {example:g}.")
+        raise InvalidRequestError(f"{name}={value!r}: give a number {limit}, e.g. {example:g}.")
     return float(value)
 
 
@@ -67,10 +70,11 @@ def check_size(name: str, value: int | None, default: int, model: ModelInfo) -> 
     """Return a side in pixels, a multiple of what VAE and UNet halve together."""
     unit = model.vae_factor << model.sites.deepest_level
     side = default * model.vae_factor if value is None else value
-    if side < unit or side % unit:
-        below = max(side // unit, 1) * unit
+    if not isinstance(side, int) or side < unit or side % unit:
+        near = side if isinstance(side, int) else default * model.vae_factor
+        below = max(near // unit, 1) * unit
         raise InvalidRequestError(
-            f"{name}={side}: give a multiple of {unit}, e.g. {below} or {below + unit}."
+            f"{name}={side!r}: give a multiple of {unit}, e.g. {below} or {below + unit}."
         )
     return side
 
@@ -97,7 +101,7 @@ def expand_seeds(
     if isinstance(seed, int):
         seeds = [seed + k for _ in range(prompts) for k in range(per_prompt)]
     else:
-        seeds = list(seed)
+        seeds = list(seed) if isinstance(seed, Sequence) else [seed]
     if len(seeds) != total:
         raise InvalidRequestError(f"seed holds {len(seeds)} numbers for {total} images.")
     for value in seeds:
@@ -117,22 +121,29 @@ def seeds_of(
         return expand_seeds(seed, prompts, per_prompt)
     if seed is not None:
         raise InvalidRequestError("Give seed or generator, not both.")
+    generators = check_generators(generator)
     if isinstance(generator, torch.Generator):
         # One generator draws the images' noise in turn; its seed keys whatever noise comes later.
         return expand_seeds(generator.initial_seed() % 2**63, prompts, per_prompt)
-    seeds = [one.initial_seed() % 2**63 for one in generator]
+    seeds = [one.initial_seed() % 2**63 for one in generators]
     return expand_seeds(seeds, prompts, per_prompt)
 
 
-def draw_latents(generator: Generators, images: int, shape: tuple[int, int, int]) -> Tensor:
-    """Draw x_T ``[I, C, h, w]`` from one CPU generator or from one per image, as diffusers does."""
-    generators = [generator] if isinstance(generator, torch.Generator) else list(generator)
-    for one in generators:
+def check_generators(generator: Generators) -> list[torch.Generator]:
+    """Return the CPU generators, or raise InvalidRequestError."""
+    given = list(generator) if isinstance(generator, Sequence) else [generator]
+    for one in given:
         if not isinstance(one, torch.Generator) or one.device.type != "cpu":
             raise InvalidRequestError(
                 "generator: give torch.Generator('cpu'); noise is drawn on the CPU so that a seed "
                 "means the same picture on every device."
             )
+    return given
+
+
+def draw_latents(generator: Generators, images: int, shape: tuple[int, int, int]) -> Tensor:
+    """Draw x_T ``[I, C, h, w]`` from one CPU generator or from one per image, as diffusers does."""
+    generators = check_generators(generator)
     if len(generators) == 1:
         return torch.randn((images, *shape), generator=generators[0])
     if len(generators) != images:

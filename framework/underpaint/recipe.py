@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic_core import PydanticSerializationError
+
 from underpaint import registry
 from underpaint.engine import Engine
 from underpaint.errors import InvalidRequestError
+from underpaint.method import Method
 from underpaint.request import Request
 
 FORMAT = 1
@@ -28,8 +31,10 @@ _CALL = (
 def make_recipe(request: Request, engine: Engine) -> dict[str, Any]:
     """Return everything that decides the images.
 
-    `reproducible` is False where latents or a used generator were given, which JSON does not hold.
+    `reproducible` is False where latents or a generator were given, or an edit has a parameter
+    (an image, a trajectory) that JSON does not hold.
     """
+    edits = [_describe(edit) for edit in request.edits]
     return {
         "format": FORMAT,
         "model": request.model.name,
@@ -45,9 +50,18 @@ def make_recipe(request: Request, engine: Engine) -> dict[str, Any]:
         "width": request.width,
         "eta": request.eta,
         "timestep_spacing": request.timestep_spacing or request.model.noise.spacing,
-        "edits": [edit.describe() for edit in request.edits],
-        "reproducible": request.latents is None,
+        "edits": [description for description, _ in edits],
+        "reproducible": request.latents is None and all(complete for _, complete in edits),
     }
+
+
+def _describe(edit: Method) -> tuple[dict[str, Any], bool]:
+    """Return an edit's JSON form, and whether it holds all parameters."""
+    try:
+        return edit.describe(), True
+    except PydanticSerializationError:
+        values = edit.model_dump(mode="json", fallback=lambda value: f"<{type(value).__name__}>")
+        return {"method": edit.method, **values}, False
 
 
 def read_recipe(recipe: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
@@ -71,8 +85,9 @@ def read_recipe(recipe: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
         )
     if not recipe.get("reproducible", True):
         raise InvalidRequestError(
-            "The call was made with latents or a generator, which a recipe does not hold. "
-            "Pass the same latents to pipe(...) yourself."
+            "The call was made with latents, a generator, or edit parameters that JSON does not "
+            f"hold (edits: {[entry['method'] for entry in recipe['edits']]}). "
+            "Pass the same latents and edits to pipe(...) yourself."
         )
     edits = []
     for entry in recipe["edits"]:
