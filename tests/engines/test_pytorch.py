@@ -158,6 +158,24 @@ def test_hidden_delta_is_added_to_the_mid_blocks_output(kind, engine, checkpoint
     )
 
 
+def test_nothing_of_a_call_stays_behind(sd1, make_call):
+    plain = make_call(sd1)
+    noise = sd1.predict(plain).noise
+    sd1.predict(replace(plain, hidden_delta=torch.ones(3, 32, 2, 2)))
+    with torch.no_grad():
+        after = sd1._unet(plain.sample, plain.timestep, plain.context).sample
+    assert torch.equal(after, noise)
+
+
+def test_features_share_no_memory(sd1, make_call):
+    """The last down block returns what its last resnet does: one tensor inside the UNet."""
+    names = ("down_blocks.3.resnets.0", "down_blocks.3")
+    features = sd1.predict(make_call(sd1, features=frozenset(names))).features
+    assert torch.equal(features[names[0]], features[names[1]])
+    features[names[0]].zero_()
+    assert features[names[1]].abs().max() > 0
+
+
 def test_a_feature_of_the_mid_block_is_read_before_the_delta(sd1, make_call):
     call = make_call(sd1, features=frozenset({"mid_block"}))
     moved = sd1.predict(replace(call, hidden_delta=torch.ones(3, 32, 2, 2)))
