@@ -1,0 +1,12 @@
+"""The commands of the command line, one file each, imported when they are used."""
+
+COMMANDS = {
+    "generate": "Generate images from a prompt.",
+    "edit": "Edit images with an installed method.",
+    "attention": "Show where the model looks for each word of a prompt.",
+    "plugins": "List the installed methods, or describe one.",
+    "models": "List the installed models, or describe one.",
+    "doctor": "Check the installation, and say what to do about each problem.",
+    "replay": "Repeat the call that a result.json or a picture describes.",
+}
+"""Name -> what it does; the function or App `name` of the module ``commands.<name>`` runs it."""

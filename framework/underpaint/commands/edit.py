@@ -1,0 +1,68 @@
+"""``underpaint edit METHOD``: the flags follow from the method's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from underpaint import registry
+from underpaint.commands import COMMANDS
+from underpaint.commands.answer import Answer, answer_files
+from underpaint.commands.editing import picture_files
+from underpaint.commands.files import check_folder, write_all
+from underpaint.commands.options import OUTPUT, SAMPLING, Loading, OutputFolder, Sampling, Talk
+from underpaint.commands.progress import open_pipeline
+from underpaint.method import Method
+
+SAMPLE, LOADING, TALK = Sampling(), Loading(), Talk()
+
+
+def edit_app(tokens: Sequence[str]) -> App:
+    """Return `edit` with a command for each installed method; only the asked one is imported.
+
+    Raises
+    ------
+    UnknownNameError
+        If the asked method is not installed; the message lists those that are.
+    """
+    app = App(name="edit", help=COMMANDS["edit"])
+    asked = next(iter(tokens), "")
+    for name, point in registry.find("methods").items():
+        if name != asked:
+            origin = point.dist.metadata["Summary"] if point.dist else point.value
+            app.command(point.value, name=name, help=origin)
+    if asked and not asked.startswith("-"):
+        from underpaint.commands.parameters import add_flags
+
+        app.command(add_flags(registry.load("methods", asked), edit), name=asked)
+    return app
+
+
+def edit(
+    method: Method,
+    *,
+    prompt: Annotated[
+        list[str],
+        Parameter(group=SAMPLING, negative=(), help="What the edit shows; repeat it for several."),
+    ],
+    output: OutputFolder,
+    sheet: Annotated[
+        bool,
+        Parameter(
+            group=OUTPUT, show_default=False, help="Also draw sheet.png, which takes a second run."
+        ),
+    ] = True,
+    sampling: Sampling = SAMPLE,
+    loading: Loading = LOADING,
+    talk: Talk = TALK,
+) -> Answer:
+    """Edit with one method, and write the pictures, a sheet and result.json into a folder."""
+    check_folder(output)
+    with open_pipeline(loading, talk) as pipe:
+        call = sampling.call(prompt) | {"edits": [method]}
+        files, data = picture_files(pipe, call, loading, talk, sheet)
+    paths = {output / name: content for name, content in files.items()}
+    write_all(paths)
+    return answer_files(data, list(paths))

@@ -1,0 +1,108 @@
+"""What a call leaves in a folder: every branch's pictures, a sheet to judge by, result.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageChops
+
+from underpaint.commands.captions import footer, seen_words
+from underpaint.commands.files import encode, numbered
+from underpaint.commands.options import Loading, Talk
+from underpaint.commands.outcome import describe, run
+from underpaint.commands.words import emphasised, mark_changes, mark_named, named_words
+from underpaint.sheet import Panel, Word, heat_map, panel_sheet
+
+if TYPE_CHECKING:
+    from underpaint.method import Method
+    from underpaint.pipeline import Pipeline
+    from underpaint.result import Result, WordMaps
+
+RESULT, SHEET = Path("result.json"), Path("sheet.png")
+
+
+def picture_files(
+    pipe: Pipeline, call: Mapping[str, Any], loading: Loading, talk: Talk, sheet: bool
+) -> tuple[dict[Path, bytes], dict[str, Any]]:
+    """Run a call; return the files to write, by name, and what result.json says."""
+    command = "edit" if call["edits"] else "generate"
+    record = {"record_attention": True} if sheet else {}
+    result = run(pipe, "With the method" if sheet else "Working", call, talk, **record)
+    files = dict(_pictures(result))
+    if sheet:
+        again = {**call, "seed": result.seeds, "edits": []}
+        plain = run(pipe, "Without the method", again, talk, **record)
+        files[SHEET] = encode(draw_sheet(result, plain, call["edits"]), SHEET)
+    data = describe(command, pipe, loading, result, [*files, RESULT])
+    files[RESULT] = json.dumps(data, indent=2).encode()
+    return files, data
+
+
+def draw_sheet(result: Result, plain: Result, edits: Sequence[Method]) -> Image.Image:
+    """Return a row for each image: the other branches, the edit, and the seed without it."""
+    rows = [_row(result, plain, edits, index) for index in range(len(result.images))]
+    return panel_sheet(rows, footer(result))
+
+
+def _row(result: Result, plain: Result, edits: Sequence[Method], index: int) -> list[Panel]:
+    maps = result.attention.image(index)
+    branches = {name: images[index] for name, images in result.branches.items()}
+    prompts = {name: tokens[0].text for name, tokens in maps.tokens.items()}
+    marked = mark_prompts(prompts, maps.name, edits)
+    seed = f" · seed {result.seeds[index]}" if len(set(result.seeds)) > 1 else ""
+    panels = [
+        _panel(name.capitalize() + seed, image, marked[name], maps.branch(name))
+        for name, image in branches.items()
+    ]
+    own, without = marked[maps.name], plain.attention.image(index)
+    panels.append(_panel("Edit" + seed, result.images[index], own, maps))
+    title = "Same seed, without the method" + seed
+    return [*panels, _panel(title, plain.images[index], own, without)]
+
+
+def mark_prompts(
+    prompts: Mapping[str, str], main: str, edits: Sequence[Method]
+) -> dict[str, list[Word]]:
+    """Emphasise where the branches' prompts differ from the main one, or else what edits name."""
+    marked = {name: mark_changes(text, prompts[main])[0] for name, text in prompts.items()}
+    other = next((text for name, text in prompts.items() if name != main), prompts[main])
+    marked[main] = mark_changes(other, prompts[main])[1]
+    if any(strong for words in marked.values() for _, strong in words):
+        return marked
+    names = set[str]().union(
+        *(named_words(edit.model_dump(mode="json"), list(prompts.values())) for edit in edits)
+    )
+    return {name: mark_named(text, names) for name, text in prompts.items()}
+
+
+def _panel(title: str, image: Image.Image, words: Sequence[Word], maps: WordMaps) -> Panel:
+    heats = [
+        (f"attention: {word}", heat_map(image, values))
+        for word, values in seen_words(maps, emphasised(words))
+    ]
+    return Panel(title, words, image, heats)
+
+
+def _pictures(result: Result) -> Iterator[tuple[Path, bytes]]:
+    for name, images in result.branches.items():
+        alike = _all_alike(images)
+        yield from _encoded(name, images[:1] if alike else images, result.recipe)
+    main = "edit" if result.recipe["edits"] else "image"
+    yield from _encoded(main, result.images, result.recipe)
+
+
+def _encoded(
+    name: str, images: Sequence[Image.Image], recipe: Mapping[str, Any]
+) -> Iterator[tuple[Path, bytes]]:
+    for path, image in zip(numbered(Path(f"{name}.png"), len(images)), images, strict=True):
+        yield path, encode(image, path, recipe)
+
+
+def _all_alike(images: Sequence[Image.Image]) -> bool:
+    """Whether pictures are the same but for the rounding of their place in a batch."""
+    differences = (ImageChops.difference(images[0], other) for other in images[1:])
+    return all(int(np.asarray(difference).max()) <= 2 for difference in differences)

@@ -1,0 +1,134 @@
+"""The flags that commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+if TYPE_CHECKING:
+    from underpaint.pipeline import Pipeline
+
+METHOD, SAMPLING, MODEL, OUTPUT = map(
+    Group.create_ordered, ("Method", "Sampling", "Model", "Output")
+)
+
+DType = Literal["float32", "float16", "bfloat16"]
+
+
+@Parameter(name="*", group=SAMPLING, negative=())
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How to sample; what is left out takes the model's recommended value."""
+
+    seed: Annotated[
+        list[int] | None,
+        Parameter(help="Of the noise; repeat it for an image each. Drawn if left out."),
+    ] = None
+    steps: Annotated[int | None, Parameter(help="Denoising steps.")] = None
+    guidance_scale: Annotated[float | None, Parameter(help="Weight of the prompt.")] = None
+    negative_prompt: Annotated[
+        str, Parameter(help="What the image should not show.", show_default=False)
+    ] = ""
+    num_images: Annotated[
+        int | None, Parameter(help="Images of each prompt, with seeds that follow one another.")
+    ] = None
+    height: Annotated[int | None, Parameter(help="In pixels.")] = None
+    width: Annotated[int | None, Parameter(help="In pixels.")] = None
+    eta: Annotated[float, Parameter(help="0 is DDIM, 1 is DDPM.")] = 0.0
+
+    def call(self, prompts: list[str]) -> dict[str, Any]:
+        """Return the arguments of the pipeline's call."""
+        seeds = self.seed or []
+        several = len(seeds) if len(prompts) == 1 else 1
+        return {
+            "prompt": prompts,
+            "seed": seeds if len(seeds) > 1 else next(iter(seeds), None),
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance_scale,
+            "negative_prompt": self.negative_prompt,
+            "num_images_per_prompt": max(several, 1)
+            if self.num_images is None
+            else self.num_images,
+            "height": self.height,
+            "width": self.width,
+            "eta": self.eta,
+        }
+
+
+@Parameter(name="*", group=MODEL, negative=())
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Which model on which engine."""
+
+    model: Annotated[
+        str, Parameter(help="An installed model, a folder in the diffusers format, or a hub name.")
+    ] = "picturebook"
+    engine: Annotated[str, Parameter(help="What runs the model.")] = "pytorch"
+    dtype: Annotated[DType, Parameter(help="The precision to compute in.")] = "float32"
+    device: Annotated[str, Parameter(help="Where to compute, e.g. cpu or cuda:0.")] = "cpu"
+
+    def load(self) -> Pipeline:
+        """Load the model.
+
+        Raises
+        ------
+        UnderpaintError
+            If it is not installed or cannot be loaded.
+        """
+        import torch
+
+        from underpaint.errors import InvalidRequestError
+        from underpaint.pipeline import Pipeline
+
+        try:
+            device = torch.device(self.device)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise InvalidRequestError(
+                f"--device {self.device}: {reason} Give e.g. cpu or cuda:0."
+            ) from error
+        return Pipeline.from_pretrained(
+            self.model, self.engine, dtype=getattr(torch, self.dtype), device=device
+        )
+
+    @property
+    def source(self) -> str:
+        """The model as it can be found again from another folder."""
+        path = Path(self.model).expanduser()
+        return str(path.resolve()) if path.is_dir() else self.model
+
+
+@Parameter(name="*", group=OUTPUT, negative=(), show_default=False)
+@dataclass(frozen=True, kw_only=True)
+class Talk:
+    """How to report."""
+
+    json: Annotated[bool, Parameter(help="Print JSON on stdout, and nothing else.")] = False
+    quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="No progress.")] = False
+
+
+JsonFlag = Annotated[
+    bool,
+    Parameter(
+        group=OUTPUT, negative=(), show_default=False, help="Print JSON on stdout, nothing else."
+    ),
+]
+
+OutputFile = Annotated[
+    Path,
+    Parameter(
+        name=("--output", "-o"), group=OUTPUT, help="The picture to write; .png keeps the recipe."
+    ),
+]
+
+OutputFolder = Annotated[
+    Path, Parameter(name=("--output", "-o"), group=OUTPUT, help="The folder to write into.")
+]
+
+COMMON_FLAGS = frozenset(
+    field.name for options in (Sampling, Loading, Talk) for field in fields(options)
+) | {"prompt", "output", "sheet"}
+"""Names that a method's parameters cannot take on the command line."""

@@ -1,0 +1,60 @@
+"""One call of the pipeline from the command line, and the JSON that describes its result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import underpaint
+from underpaint.commands.options import Loading, Talk
+from underpaint.commands.progress import step_bar, tell
+
+if TYPE_CHECKING:
+    from underpaint.pipeline import Pipeline
+    from underpaint.result import Result
+
+
+def run(pipe: Pipeline, label: str, call: Mapping[str, Any], talk: Talk, **more: Any) -> Result:
+    """Call the pipeline with a bar of steps, and pass its warnings on."""
+    steps = call["num_inference_steps"] or pipe.engine.info.num_inference_steps
+    with step_bar(label, steps, talk) as callback:
+        result = pipe(**{**call, **more}, callback_on_step_end=callback)
+    for warning in result.warnings:
+        tell(f"Warning: {warning}", talk)
+    return result
+
+
+def describe(
+    command: str, pipe: Pipeline, loading: Loading, result: Result, files: Sequence[Path]
+) -> dict[str, Any]:
+    """Return what result.json holds; its recipe reproduces the images."""
+    info = pipe.engine.info
+    return {
+        "command": command,
+        "underpaint": underpaint.__version__,
+        "model": {"name": info.name, "digest": info.digest, "source": loading.source},
+        "engine": pipe.engine.name,
+        "dtype": result.recipe["dtype"],
+        "device": str(pipe.engine.device),
+        "seeds": list(result.seeds),
+        "files": [file.name for file in files],
+        "timings": {
+            "total": result.timings.total,
+            "prepare": result.timings.prepare,
+            "steps": list(result.timings.steps),
+            "decode": result.timings.decode,
+        },
+        "warnings": list(result.warnings),
+        "reports": {name: value for name, value in result.reports.items() if _is_json(value)},
+        "recipe": result.recipe,
+    }
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return False
+    return True
