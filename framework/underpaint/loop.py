@@ -73,7 +73,8 @@ def _prepare(run: Run, hooks: Hooks) -> Tensor:
         run.moves = hooks.schedule(run)
         for branch in run.branches:
             if branch.trajectory is not None:
-                branch.trajectory.check(run.request.model.digest, run.moves)
+                shape = (run.request.images, *run.request.latent_shape)
+                branch.trajectory.check(run.request.model.digest, run.moves, shape)
         run.conditioning = hooks.conditioning(run)
         return hooks.initial_latents(run)
     except Exception as error:

@@ -128,8 +128,10 @@ class Plan:
             )
         size = limit // gang
         for start in range(0, self.request.images, size):
-            part = self.request.part(start, min(start + size, self.request.images))
-            yield Run(part, engine, self.branches, self.layout(part.images), self.needs, scorer)
+            stop = min(start + size, self.request.images)
+            part = self.request.part(start, stop)
+            branches = tuple(branch.part(start, stop) for branch in self.branches)
+            yield Run(part, engine, branches, self.layout(part.images), self.needs, scorer)
 
     def hooks_of_run(self, extra: Sequence[tuple[str, object]]) -> Hooks:
         """Return fresh instances for one run; `extra` plugins come last, outermost."""

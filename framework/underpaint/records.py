@@ -85,6 +85,12 @@ class Branch:
         if self.follow and self.trajectory is None:
             raise InvalidRequestError(f"Branch {self.name!r} follows no trajectory: pass one.")
 
+    def part(self, start: int, stop: int) -> Branch:
+        """Return the branch for the images ``start ... stop-1`` of a call."""
+        if self.trajectory is None:
+            return self
+        return replace(self, trajectory=self.trajectory.part(start, stop))
+
 
 @dataclass(frozen=True)
 class Tap:

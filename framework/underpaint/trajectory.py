@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -65,12 +65,27 @@ class Trajectory:
             )
         return self.pivots[self.levels.index(level)]
 
-    def check(self, model_digest: str, moves: Sequence[Move]) -> None:
-        """Raise TrajectoryMismatchError unless it fits the model and every level of `moves`."""
+    def part(self, start: int, stop: int) -> Trajectory:
+        """Return the path of the images ``start ... stop-1``; one for all serves them too."""
+        if self.pivots.shape[1] == 1:
+            return self
+        return replace(self, pivots=self.pivots[:, start:stop])
+
+    def check(self, model_digest: str, moves: Sequence[Move], shape: tuple[int, ...]) -> None:
+        """Raise TrajectoryMismatchError unless it fits the model, the moves and the latents.
+
+        `shape` is that of the latents of one branch, ``(I, C, h, w)``.
+        """
         if self.model_digest and self.model_digest != model_digest:
             raise TrajectoryMismatchError(
                 f"The trajectory ({self.made_by}) was made with model {self.model_digest[:12]}, "
                 f"this is {model_digest[:12]}. Make it again with this model."
+            )
+        if tuple(self.pivots.shape[1:]) not in (shape, (1, *shape[1:])):
+            raise TrajectoryMismatchError(
+                f"The trajectory ({self.made_by}) holds latents of {tuple(self.pivots.shape[1:])} "
+                f"(images, channels, height, width), the call has {shape}. "
+                "Use the size and the number of images it was made with, or make it again."
             )
         for move in moves:
             self.at(move.t)
