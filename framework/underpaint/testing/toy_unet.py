@@ -66,13 +66,13 @@ class ToyUNet:
         small = _grid(hidden, height, width)
         small = F.avg_pool2d(small, 2).flatten(2).transpose(1, 2)
         small = pass_.block("down_blocks.1", small)
-        middle = _grid(torch.tanh(small @ self.mid), height // 2, width // 2)
+        middle = _grid(torch.tanh(_normed(small) @ self.mid), height // 2, width // 2)
         if call.hidden_delta is not None:
             middle = middle + call.hidden_delta
         small = pass_.block("up_blocks.0", small + middle.flatten(2).transpose(1, 2))
         large = F.interpolate(_grid(small, height // 2, width // 2), scale_factor=2.0)
         hidden = pass_.block("up_blocks.1", hidden + large.flatten(2).transpose(1, 2))
-        x0 = torch.tanh(_grid(hidden @ self.leave, height, width))
+        x0 = torch.tanh(_grid(_normed(hidden) @ self.leave, height, width))
         features = {MID.name: middle} if MID.name in call.features else {}
         return UNetOutput(self._output(call.sample, x0, alpha), pass_.maps, features)
 
@@ -93,8 +93,8 @@ class _Pass:
 
     def block(self, name: str, hidden: Tensor) -> Tensor:
         """Add self-attention, then cross-attention, to ``[R, N, C]``."""
-        hidden = hidden + self._self(f"{name}.attn1", hidden)
-        return hidden + self._cross(f"{name}.attn2", hidden)
+        hidden = hidden + self._self(f"{name}.attn1", _normed(hidden))
+        return hidden + self._cross(f"{name}.attn2", _normed(hidden))
 
     def _self(self, name: str, hidden: Tensor) -> Tensor:
         query, key, value = self._project(name, hidden, hidden)
@@ -140,6 +140,10 @@ def _probabilities(query: Tensor, key: Tensor, bias: Tensor | None = None) -> Te
 
 def _from_source(value: Tensor, gate: Tensor, edits: EditInputs) -> Tensor:
     return torch.where(gate[:, None, None, None], value[edits.source_row], value)
+
+
+def _normed(value: Tensor) -> Tensor:
+    return value * torch.rsqrt(value.square().mean(-1, keepdim=True) + 1)
 
 
 def _merge(value: Tensor) -> Tensor:
