@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from underpaint.errors import InvalidRequestError
 from underpaint.records import Heads, Needs, Wrt
 from underpaint.schedule import NoiseSchedule
 from underpaint.sites import Sites
@@ -65,16 +67,18 @@ class EditInputs:
     cross_bias: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
-    def identity(cls, rows: int, length: int, self_sites: int) -> EditInputs:
+    def identity(
+        cls, rows: int, length: int, self_sites: int, device: torch.device | None = None
+    ) -> EditInputs:
         """Return the edit that changes nothing."""
 
         def gate() -> Tensor:
-            return torch.zeros(self_sites, rows, dtype=torch.bool)
+            return torch.zeros(self_sites, rows, dtype=torch.bool, device=device)
 
         return cls(
-            source_row=torch.arange(rows),
-            cross_map=torch.zeros(rows, length, length),
-            cross_scale=torch.ones(rows, length),
+            source_row=torch.arange(rows, device=device),
+            cross_map=torch.zeros(rows, length, length, device=device),
+            cross_scale=torch.ones(rows, length, device=device),
             self_q=gate(),
             self_k=gate(),
             self_v=gate(),
@@ -174,12 +178,24 @@ class Engine(Protocol):
 
 
 def concat(calls: Sequence[UNetCall]) -> UNetCall:
-    """Join calls of equal sizes and readings into one batch, re-basing `source_row`.
+    """Join calls into one batch, re-basing `source_row`.
 
     Predicting the concatenation equals predicting the parts, up to the rounding of another
-    batch size. Calls without edits or hidden delta take the identity when another has one.
+    batch size. Calls without edits, bias or hidden delta take the identity when another has one.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the calls read different maps or features, or have different extra inputs.
     """
     first = calls[0]
+    for field_name in ("maps", "features"):
+        if any(getattr(c, field_name) != getattr(first, field_name) for c in calls):
+            raise InvalidRequestError(
+                f"Calls with different {field_name} cannot share a batch: read the union in each."
+            )
+    if any(c.extra.keys() != first.extra.keys() for c in calls):
+        raise InvalidRequestError("Calls with different extra inputs cannot share a batch.")
     return UNetCall(
         sample=torch.cat([c.sample for c in calls]),
         timestep=torch.cat([c.timestep for c in calls]),
@@ -196,31 +212,40 @@ def _concat_edits(calls: Sequence[UNetCall]) -> EditInputs | None:
     given = next((c.edits for c in calls if c.edits is not None), None)
     if given is None:
         return None
-    length, sites = given.cross_scale.shape[1], given.self_q.shape[0]
-    parts = [c.edits or EditInputs.identity(len(c.sample), length, sites) for c in calls]
-    if any(part.cross_bias.keys() != given.cross_bias.keys() for part in parts):
-        raise ValueError("Calls with different cross_bias sites cannot share a batch.")
-    starts = torch.tensor([0, *(len(c.sample) for c in calls)]).cumsum(0)
+    sizes = [len(c.sample) for c in calls]
+    length, sites, device = given.cross_scale.shape[1], len(given.self_q), given.cross_map.device
+    parts = [
+        c.edits or EditInputs.identity(rows, length, sites, device)
+        for c, rows in zip(calls, sizes, strict=True)
+    ]
+    starts = accumulate(sizes[:-1], initial=0)
     return EditInputs(
-        source_row=torch.cat([p.source_row + int(s) for p, s in zip(parts, starts, strict=False)]),
+        source_row=torch.cat([p.source_row + s for p, s in zip(parts, starts, strict=True)]),
         cross_map=torch.cat([p.cross_map for p in parts]),
         cross_scale=torch.cat([p.cross_scale for p in parts]),
         self_q=torch.cat([p.self_q for p in parts], 1),
         self_k=torch.cat([p.self_k for p in parts], 1),
         self_v=torch.cat([p.self_v for p in parts], 1),
-        cross_bias={n: torch.cat([p.cross_bias[n] for p in parts]) for n in given.cross_bias},
+        cross_bias=_concat_or_zeros([p.cross_bias for p in parts], sizes),
     )
+
+
+def _concat_or_zeros(
+    parts: Sequence[Mapping[str, Tensor]], sizes: Sequence[int]
+) -> dict[str, Tensor]:
+    """Join by name; a part without a name has zeros there."""
+    shapes = {name: value for part in parts for name, value in part.items()}
+    return {
+        name: torch.cat(
+            [
+                part.get(name, like.new_zeros(rows, *like.shape[1:]))
+                for part, rows in zip(parts, sizes, strict=True)
+            ]
+        )
+        for name, like in shapes.items()
+    }
 
 
 def _concat_hidden(calls: Sequence[UNetCall]) -> Tensor | None:
-    given = next((c.hidden_delta for c in calls if c.hidden_delta is not None), None)
-    if given is None:
-        return None
-    return torch.cat(
-        [
-            torch.zeros(len(c.sample), *given.shape[1:]).to(given)
-            if c.hidden_delta is None
-            else c.hidden_delta
-            for c in calls
-        ]
-    )
+    parts = [{} if c.hidden_delta is None else {"delta": c.hidden_delta} for c in calls]
+    return _concat_or_zeros(parts, [len(c.sample) for c in calls]).get("delta")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from underpaint.engine import EditInputs, UNetCall, UNetOutput, concat
+from underpaint.errors import InvalidRequestError
 from underpaint.errors import UnknownSiteError
 from underpaint.records import Needs, Tap
 from underpaint.sites import SiteSelector
@@ -115,8 +116,19 @@ def test_concatenation_joins_extra_inputs_and_biases():
     joined = concat([one, one])
     assert joined.extra["w"].shape == (2, 2)
     assert joined.edits.cross_bias["up_blocks.0.attn2"].shape == (2, 16, 8)
-    with pytest.raises(ValueError, match=r"cross_bias"):
-        concat([one, call(1, extra=one.extra, edits=edits(1))])
+    plain = concat([one, call(1, extra=one.extra)]).edits.cross_bias["up_blocks.0.attn2"]
+    assert torch.equal(plain, torch.cat([*bias.values(), torch.zeros(1, 16, 8)]))
+
+
+@pytest.mark.parametrize("field", ["maps", "features", "extra"])
+def test_calls_that_read_different_things_cannot_share_a_batch(field):
+    other = {
+        "maps": {"mid_block.attn2": "mean"},
+        "features": frozenset({"mid_block"}),
+        "extra": {"w": torch.zeros(1, 2)},
+    }[field]
+    with pytest.raises(InvalidRequestError, match=field):
+        concat([call(1), call(1, **{field: other})])
 
 
 @pytest.mark.parametrize("wrt", ["sample", "context", "hidden_delta"])
