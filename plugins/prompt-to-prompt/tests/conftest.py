@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-
 from underpaint import Pipeline
 from underpaint_engines.pytorch import load
 

@@ -57,7 +57,9 @@ class Tokenised:
             self.tokens_of.append(list(range(start, token)))
 
     def where(self, word: str) -> list[int]:
-        return [t for w, own in zip(self.words, self.tokens_of, strict=True) if w == word for t in own]
+        return [
+            t for w, own in zip(self.words, self.tokens_of, strict=True) if w == word for t in own
+        ]
 
 
 def replace_map(source: Tokenised, target: Tokenised) -> torch.Tensor:
@@ -78,7 +80,7 @@ def replace_map(source: Tokenised, target: Tokenised) -> torch.Tensor:
 
 
 def refine_index(source: Tokenised, target: Tokenised) -> tuple[torch.Tensor, torch.Tensor]:
-    """Index of the source token of every target token (-1: none), and gamma, by Needleman-Wunsch."""
+    """Index of each target token's source token (-1: none), and gamma, by Needleman-Wunsch."""
     a, b = source.ids, target.ids
     table = torch.zeros(len(a) + 1, len(b) + 1)
     came_from = {}
@@ -158,14 +160,18 @@ class Editor:
 
     def end_step(self, x: torch.Tensor) -> torch.Tensor:
         spec = self.spec
-        self.sums = self.stored if self.sums is None else [
-            a + b for a, b in zip(self.sums, self.stored, strict=True)
-        ]
+        self.sums = (
+            self.stored
+            if self.sums is None
+            else [a + b for a, b in zip(self.sums, self.stored, strict=True)]
+        )
         self.stored = []
         if spec.blend_words is not None and self.step >= round(spec.blend_start * spec.steps):
             mask = self.places(spec.blend_words, spec.blend_threshold, True, x.shape[-1])
             if spec.subtract_words is not None:
-                taken = self.places(spec.subtract_words, spec.subtract_threshold, False, x.shape[-1])
+                taken = self.places(
+                    spec.subtract_words, spec.subtract_threshold, False, x.shape[-1]
+                )
                 mask = mask & ~taken
             self.mask = mask
             x = x[:1] + mask.float() * (x - x[:1])
@@ -174,14 +180,18 @@ class Editor:
 
     def places(self, words: list[list[str]], threshold: float, pool: bool, side: int):
         small = self.spec.blend_side
-        stack = torch.cat([s.unflatten(2, (small, small)) for s in self.sums], 1)  # [B, 5H, r, c, 77]
+        stack = torch.cat(
+            [s.unflatten(2, (small, small)) for s in self.sums], 1
+        )  # [B, 5H, r, c, 77]
         pictures = []
         for b, own in enumerate(words):
             chosen = [j for word in own for j in self.tokens[b].where(word)]
             picture = stack[b][..., chosen].sum(-1).mean(0)[None, None]
             if pool:
                 picture = F.max_pool2d(picture, 3, 1, 1)
-            picture = picture.repeat_interleave(side // small, 2).repeat_interleave(side // small, 3)
+            picture = picture.repeat_interleave(side // small, 2).repeat_interleave(
+                side // small, 3
+            )
             pictures.append(picture[0] / picture.max() > threshold if chosen else picture[0] > 1e9)
         masks = torch.stack(pictures)
         return masks[:1] | masks

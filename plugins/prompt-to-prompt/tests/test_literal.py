@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from literal_p2p import Literal, run
-
 from underpaint_prompt_to_prompt import LocalBlend, PromptToPrompt
 
 TOLERANCE = 1e-4
