@@ -19,7 +19,7 @@ def call(rows=2, seed=0, **fields):
         sample=torch.randn(rows, 4, 8, 8, generator=generator),
         timestep=torch.arange(rows) * 100 + 300,
         context=torch.randn(rows, 8, 8, generator=generator),
-        **{"maps": ALL_MAPS, "features": frozenset({"mid_block"}), **fields},
+        **{"maps": ALL_MAPS, "features": frozenset({"elsewhere"}), **fields},
     )
 
 
@@ -124,7 +124,7 @@ def test_concatenation_joins_extra_inputs_and_biases():
 def test_calls_that_read_different_things_cannot_share_a_batch(field):
     other = {
         "maps": {"mid_block.attn2": "mean"},
-        "features": frozenset({"mid_block"}),
+        "features": frozenset({"elsewhere"}),
         "extra": {"w": torch.zeros(1, 2)},
     }[field]
     with pytest.raises(InvalidRequestError, match=field):
