@@ -3,8 +3,7 @@
 import pytest
 import torch
 from underpaint.engine import EditInputs, UNetCall, UNetOutput, concat
-from underpaint.errors import InvalidRequestError
-from underpaint.errors import UnknownSiteError
+from underpaint.errors import InvalidRequestError, UnknownSiteError
 from underpaint.records import Needs, Tap
 from underpaint.sites import SiteSelector
 from underpaint.testing import CheckFailedError, ToyEngine, assert_engines_agree
@@ -19,7 +18,7 @@ def call(rows=2, seed=0, **fields):
         sample=torch.randn(rows, 4, 8, 8, generator=generator),
         timestep=torch.arange(rows) * 100 + 300,
         context=torch.randn(rows, 8, 8, generator=generator),
-        **{"maps": ALL_MAPS, "features": frozenset({"elsewhere"}), **fields},
+        **{"maps": ALL_MAPS, "features": frozenset({"mid_block"}), **fields},
     )
 
 
