@@ -1,7 +1,11 @@
 from typing import ClassVar
 
 import pytest
+from hypothesis import settings
 from underpaint import Method
+
+settings.register_profile("busy", deadline=None)  # a busy machine is no failure
+settings.load_profile("busy")
 
 
 @pytest.fixture

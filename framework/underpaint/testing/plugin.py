@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic_core import PydanticSerializationError
 from torch import Tensor
 
 from underpaint.errors import PluginError
@@ -33,12 +34,15 @@ class PluginReport:
     hooks : the hooks it implements, in alphabetical order.
     branches : the names of the branches it adds.
     change : greatest change of any pixel against the call without it, of 1.
+    reproducible : whether JSON holds its parameters, so that a recipe repeats the edit. An image
+        or a trajectory among them is allowed, and makes it False.
     """
 
     method: str
     hooks: tuple[str, ...]
     branches: tuple[str, ...]
     change: float
+    reproducible: bool
 
 
 def check_plugin(
@@ -64,7 +68,7 @@ def check_plugin(
         If it breaks one of the other rules; an AssertionError for pytest.
     """
     hooks = _check_start(method)
-    _check_json(method)
+    reproducible = _check_json(method)
     session = EditSession(pipeline or EditSession().pipeline, prompt)
     session.call.update(call)
     before = _parameters(method)
@@ -74,7 +78,7 @@ def check_plugin(
     assert_clean_cancel(method, session.pipeline, prompt, **call)
     _check_unchanged(method, before)
     change = greatest_difference(result.images, session().images)
-    return PluginReport(method.method, hooks, tuple(result.branches), change)
+    return PluginReport(method.method, hooks, tuple(result.branches), change, reproducible)
 
 
 def _check_start(method: Method) -> tuple[str, ...]:
@@ -93,8 +97,11 @@ def _check_start(method: Method) -> tuple[str, ...]:
     return tuple(sorted({hook for _, hook in found.values()}))
 
 
-def _check_json(method: Method) -> None:
-    description = json.loads(json.dumps(method.describe()))
+def _check_json(method: Method) -> bool:
+    try:
+        description = json.loads(json.dumps(method.describe()))
+    except PydanticSerializationError:
+        return False
     name = description.pop("method", None)
     if name != method.method:
         raise CheckFailedError(f"describe() says method={name!r}, the class {method.method!r}.")
@@ -103,6 +110,7 @@ def _check_json(method: Method) -> None:
             f"{method.method} is another edit after a round trip through describe() and JSON: "
             f"{description}. Give its fields types that pydantic can write and read."
         )
+    return True
 
 
 def _parameters(method: Method) -> dict[str, Any]:
