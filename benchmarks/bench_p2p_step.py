@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import copy
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -25,18 +24,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import underpaint
 from cyclopts import App
 from diffusers import UNet2DConditionModel
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+from underpaint import registry
+from underpaint.commands.machine import processor
+from underpaint.engine import EditInputs, UNetCall
 from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.modules import describe, load_modules
 from underpaint_engines.pytorch import PyTorchEngine
-
-import underpaint
-from underpaint import registry
-from underpaint.engine import EditInputs, UNetCall
 
 ROWS = 4
 SOURCE, TARGET = 2, 3
@@ -48,7 +47,7 @@ app = App(help=__doc__)
 
 
 class Materialised:
-    """An attention processor that writes out the map, and puts the source's in the target's place."""
+    """Writes out every attention map, and puts the source's in the target's place."""
 
     def __call__(
         self,
@@ -160,7 +159,7 @@ def report(
                 "rounds": len(seconds[name]),
                 "largest_difference": difference,
                 "threads": torch.get_num_threads(),
-                "processor": platform.processor() or platform.machine(),
+                "processor": processor()[0],
                 "torch": torch.__version__,
                 "underpaint": underpaint.__version__,
             }
