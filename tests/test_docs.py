@@ -1,0 +1,74 @@
+"""The documentation holds: every hook is documented and tested, every snippet runs."""
+
+import inspect
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from underpaint import registry
+from underpaint.errors import UnknownNameError
+from underpaint.hooks import SPECIFICATIONS
+
+ROOT = Path(__file__).parents[1]
+HOOKS_PAGE = ROOT / "docs" / "hooks.md"
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "docs" / "plugin-authors.md",
+    *sorted((ROOT / "plugins").glob("*/README.md")),
+]
+RENDERER = runpy.run_path(str(ROOT / "docs" / "render_hooks.py"))
+
+
+def snippets(page):
+    return re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+
+
+def has_weights(model):
+    try:
+        _, folder = registry.locate_model(model)
+    except UnknownNameError:
+        return False
+    return bool(list(Path(folder).rglob("*.safetensors")))
+
+
+@pytest.mark.parametrize("hook", SPECIFICATIONS)
+def test_every_hook_is_documented_with_its_signature(hook):
+    specification = SPECIFICATIONS[hook]
+    page = HOOKS_PAGE.read_text("utf-8")
+    assert f"## {hook}" in page
+    assert f"def {RENDERER['signature'](specification)}\n" in page
+    assert len(inspect.getdoc(specification)) > 40
+
+
+def test_the_hooks_page_is_what_the_docstrings_say():
+    assert HOOKS_PAGE.read_text("utf-8") == RENDERER["render"](), "run python docs/render_hooks.py"
+
+
+@pytest.mark.parametrize("hook", SPECIFICATIONS)
+def test_every_hook_is_implemented_by_a_test(hook):
+    tests = (ROOT / "tests" / "framework").rglob("test_*.py")
+    implementation = re.compile(rf"@hookimpl(\(wrapper=True\))?\s+def {hook}\(self", re.M)
+    assert any(implementation.search(path.read_text("utf-8")) for path in tests)
+
+
+def test_every_hook_of_the_author_guide_exists():
+    table = (ROOT / "docs" / "plugin-authors.md").read_text("utf-8").split("## Which hook?")[1]
+    named = set(re.findall(r"^\|.*\| *(?:wrap )?`(\w+)`", table, re.M))
+    assert named
+    assert named <= set(SPECIFICATIONS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_snippets_of_a_page_run(page, tmp_path, monkeypatch):
+    """One namespace a page, in an empty folder; tests among the snippets are run too."""
+    if "picturebook" in page.read_text("utf-8") and not has_weights("picturebook"):
+        pytest.skip("picturebook has no weights here")
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "__snippet__"}
+    for number, snippet in enumerate(snippets(page)):
+        code = compile(snippet, f"{page.name}[{number}]", "exec")
+        exec(code, namespace)  # noqa: S102
+    for name, value in namespace.items():
+        if name.startswith("test_"):
+            value()
