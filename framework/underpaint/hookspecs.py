@@ -5,14 +5,18 @@ A plugin implements any of them on the object that its ``Method.start`` returns:
     class MyRun:
         @underpaint.hookimpl(wrapper=True)
         def advance(self, step, prediction):
-            latents = yield          # core's value, or the previous edit's
-            return latents           # what the next edit, and the loop, sees
+            latents = yield  # core's value, or the previous edit's
+            return latents  # what the next edit, and the loop, sees
 
 **Collected** hooks are asked of every plugin and their values are handed on in the order of
 ``edits``. **Firstresult** hooks have a default in core; a plugin *wraps* it as above, or *replaces*
 it with an implementation without ``wrapper=True`` - at most one plugin a run may replace the same
 hook, and `predict` can only be wrapped. **Observers** return nothing. For ``edits=[a, b]`` values
 flow core -> a -> b. An implementation may leave out arguments it does not use.
+
+`needs`, `branches` and `result` are asked of one object per call; every run (a large call becomes
+several) has an object of its own for the other hooks. What a run hands on to `result` goes through
+``run.report``.
 """
 
 from __future__ import annotations

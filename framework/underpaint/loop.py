@@ -37,7 +37,7 @@ def denoise(run: Run, hooks: Hooks, cancel: CancelToken, decode: bool = True) ->
     CancelledError
         If `cancel` was set; checked before every step.
     NonFiniteError
-        If the final latents are not numbers.
+        If the final latents or the images are not numbers.
     """
     started = time.perf_counter()
     latents = _prepare(run, hooks)
@@ -84,7 +84,7 @@ def _prepare(run: Run, hooks: Hooks) -> Tensor:
 
 def _decode(run: Run, hooks: Hooks, latents: Tensor) -> Tensor:
     try:
-        return hooks.decode(run, latents)
+        return check_finite("The decoded image", hooks.decode(run, latents))
     except Exception as error:
         hooks.annotate(error, "after the last step")
         raise

@@ -77,10 +77,24 @@ def test_latents_that_become_nan_are_never_decoded(edit_session, make_method):
         edit_session(make_method(Breaks))
 
 
+def test_an_image_that_is_not_numbers_is_not_handed_out(edit_session, make_method):
+    class Overflows:
+        @hookimpl(wrapper=True)
+        def decode(self):
+            return (yield) * float("nan")
+
+    with pytest.raises(NonFiniteError, match=r"decoded image holds 3072 NaN"):
+        edit_session(make_method(Overflows))
+
+
 def test_every_error_is_an_underpaint_error_and_a_builtin():
-    assert issubclass(InvalidRequestError, UnderpaintError | ValueError)
-    assert issubclass(UnknownNameError, LookupError)
-    assert issubclass(NonFiniteError, ArithmeticError)
+    for error, builtin in (
+        (InvalidRequestError, ValueError),
+        (UnknownNameError, LookupError),
+        (NonFiniteError, ArithmeticError),
+    ):
+        assert issubclass(error, UnderpaintError)
+        assert issubclass(error, builtin)
 
 
 def test_a_long_prompt_warns_and_names_what_was_cut(edit_session):

@@ -81,3 +81,27 @@ def test_reports_and_warnings_of_the_parts_are_joined(make_method):
     result, _ = run(4, make_method(Reports))
     assert result.reports["prompt"] == PROMPTS
     assert result.warnings == ("told once",)
+
+
+def test_one_object_a_call_and_one_a_run(make_method):
+    objects = {}
+
+    class Counts:
+        @hookimpl
+        def branches(self):
+            objects.setdefault("branches", []).append(self)
+
+        @hookimpl
+        def before_step(self):
+            objects.setdefault("before_step", []).append(self)
+
+        @hookimpl(wrapper=True)
+        def result(self):
+            objects.setdefault("result", []).append(self)
+            return (yield)
+
+    run(4, make_method(Counts))
+    assert objects["branches"] == objects["result"]
+    assert len(objects["branches"]) == 1
+    assert len(set(objects["before_step"])) == 3
+    assert not set(objects["branches"]) & set(objects["before_step"])
