@@ -34,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     tokens = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in tokens
     try:
-        answer = build_app(tokens)(tokens, exit_on_error=False, print_error=False)
+        app, tokens = build_app(tokens)
+        answer = app(tokens, exit_on_error=False, print_error=False)
         return _give(answer, as_json)
     except (CycloptsError, UnderpaintError) as error:
         _explain(error, as_json)
@@ -44,8 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def build_app(tokens: Sequence[str]) -> App:
-    """Return the application; of the commands and plugins only the asked ones are imported."""
+def build_app(tokens: Sequence[str]) -> tuple[App, list[str]]:
+    """Return the application and the tokens it is to read.
+
+    Of the commands and plugins only the asked ones are imported.
+    """
+    tokens = list(tokens)
     app = App(
         name="underpaint",
         help="Edit images by steering a diffusion model while it denoises.",
@@ -60,11 +65,12 @@ def build_app(tokens: Sequence[str]) -> App:
         from underpaint.commands.edit import edit_app
 
         del app["edit"]
-        app.command(edit_app(tokens[1:]))
+        edit, tokens[1:] = edit_app(tokens[1:])
+        app.command(edit)
     for name, point in registry.find("commands").items():
         if name not in COMMANDS:  # `underpaint doctor` names the commands that this hides
             _add_contributed(app, point, asked=tokens[:1] == [name])
-    return app
+    return app, tokens
 
 
 def _add_contributed(app: App, point: EntryPoint, asked: bool) -> None:

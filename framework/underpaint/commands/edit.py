@@ -19,8 +19,10 @@ from underpaint.method import Method
 SAMPLE, LOADING, TALK = Sampling(), Loading(), Talk()
 
 
-def edit_app(tokens: Sequence[str]) -> App:
-    """Return `edit` with a command for each installed method; only the asked one is imported.
+def edit_app(tokens: Sequence[str]) -> tuple[App, list[str]]:
+    """Return `edit` with a command for each installed method, and the tokens it is to read.
+
+    Only the asked method is imported.
 
     Raises
     ------
@@ -34,10 +36,12 @@ def edit_app(tokens: Sequence[str]) -> App:
             origin = point.dist.metadata["Summary"] if point.dist else point.value
             app.command(point.value, name=name, help=origin)
     if asked and not asked.startswith("-"):
-        from underpaint.commands.parameters import add_flags
+        from underpaint.commands.parameters import add_flags, complete
 
-        app.command(add_flags(registry.load("methods", asked), edit), name=asked)
-    return app
+        method = registry.load("methods", asked)
+        app.command(add_flags(method, edit), name=asked)
+        return app, complete(method, tokens)
+    return app, list(tokens)
 
 
 def edit(

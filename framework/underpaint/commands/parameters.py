@@ -5,19 +5,18 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, get_args, get_origin
+from itertools import zip_longest
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from cyclopts import Parameter
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from underpaint.commands.options import COMMON_FLAGS, METHOD
 from underpaint.commands.validation import explain
 from underpaint.errors import InvalidRequestError
 from underpaint.method import Method
-
-PAIRS = Parameter(json_list=False, metavar="KEY=VALUE...")
-"""How a dict is written: pairs, or a JSON object."""
 
 
 def add_flags(method: type[Method], body: Callable[..., Any]) -> Callable[..., Any]:
@@ -34,14 +33,13 @@ def add_flags(method: type[Method], body: Callable[..., Any]) -> Callable[..., A
     common = [parameter for name, parameter in own.items() if name != "method"]
     flags = [_flag(name, field) for name, field in method.model_fields.items()]
 
-    fields = {_argument(name): name for name in method.model_fields}
-    mappings = [key for key, name in fields.items() if _is_mapping(method.model_fields[name])]
+    fields = {_argument(name): (name, field) for name, field in method.model_fields.items()}
 
     def command(**values: Any) -> Any:
         given = {
-            fields[key]: read_pairs(value) if key in mappings else value
-            for key, value in values.items()
-            if key in fields
+            name: read(values[key], _has_mapping(field)) if _is_rich(field) else values[key]
+            for key, (name, field) in fields.items()
+            if key in values
         }
         rest = {key: value for key, value in values.items() if key not in fields}
         return body(make(method, given), **rest)
@@ -49,8 +47,19 @@ def add_flags(method: type[Method], body: Callable[..., Any]) -> Callable[..., A
     signature = inspect.Signature([*flags, *common])
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
-    command.__doc__ = inspect.cleandoc(method.__doc__ or "")
+    command.__doc__ = "\n\n".join([inspect.cleandoc(method.__doc__ or ""), *_about_nested(method)])
     return command
+
+
+def complete(method: type[Method], tokens: Sequence[str]) -> list[str]:
+    """Give each nested model that is asked for by its bare flag its defaults: ``--blend {}``."""
+    bare = {_name(_argument(name)) for name, field in method.model_fields.items() if _nested(field)}
+    done = []
+    for token, following in zip_longest(tokens, tokens[1:], fillvalue=""):
+        done.append(token)
+        if token in bare and (not following or following.startswith("-")):
+            done.append("{}")
+    return done
 
 
 def make(method: type[Method], values: Mapping[str, Any]) -> Method:
@@ -61,65 +70,98 @@ def make(method: type[Method], values: Mapping[str, Any]) -> Method:
         raise InvalidRequestError(f"{method.method}: {explain(error)}") from error
 
 
-def read_pairs(texts: Sequence[str]) -> dict[str, Any]:
-    """Read ``red=0.2 blue=2`` or ``{"red": 0.2}``; what the values are is left to pydantic.
+def read(texts: Sequence[str], pairs: bool) -> Any:
+    """Read ``0.8``, ``[0, 0.8]``, several of them, and where `pairs` hold ``red=0.2 blue=2``.
+
+    What the values are is left to pydantic.
 
     Raises
     ------
     InvalidRequestError
-        For what is neither a pair nor a JSON object.
+        For pairs beside other values.
     """
-    found: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if text.lstrip().startswith("{"):
-            found |= _read_object(text)
-        elif equals:
-            found[key.strip()] = _read_value(value.strip())
-        else:
-            raise InvalidRequestError(
-                f"{text!r}: give key=value, e.g. red=0.5, or JSON, e.g. '{{\"red\": 0.5}}'."
-            )
-    return found
+    if not pairs:
+        values = [_read_value(text) for text in texts]
+        return values[0] if len(values) == 1 else values
+    keyed = [_read_pair(text) for text in texts]
+    if all(isinstance(value, Mapping) for value in keyed):
+        return {key: item for value in keyed for key, item in value.items()}
+    if len(keyed) > 1:
+        raise InvalidRequestError(f"{' '.join(texts)}: give one value, or only key=value.")
+    return keyed[0]
 
 
 def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
     argument = _argument(name)
     default = field.get_default(call_default_factory=True)
-    hint: Any = field.annotation
-    if _is_mapping(field):
-        hint = Annotated[list[str], PAIRS]
-        default = [f"{key}={value}" for key, value in (default or {}).items()]
+    rich = _is_rich(field)
     option = Parameter(
-        name=f"--{argument.replace('_', '-')}",
+        name=_name(argument),
         help=field.description or "",
         group=METHOD,
         negative_iterable=(),
-        show_default=default not in (None, "", [], ()),
+        show_default=default not in (None, "", {}, [], ()) and str(default),
+        metavar=_metavar(field) if rich else None,
+        json_list=False if rich else None,
     )
+    hint: Any = list[str] | None if rich else field.annotation
+    left_out = None if rich else default
     return inspect.Parameter(
         argument,
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if field.is_required() else default,
+        default=inspect.Parameter.empty if field.is_required() else left_out,
         annotation=Annotated[hint, option],
     )
+
+
+def _about_nested(method: type[Method]) -> list[str]:
+    return [
+        f"``{_name(_argument(name))}`` alone takes the defaults below. {field.description or ''}"
+        for name, field in method.model_fields.items()
+        if _nested(field)
+    ]
+
+
+def _nested(field: FieldInfo) -> bool:
+    hints = (field.annotation, *get_args(field.annotation))
+    return any(isinstance(hint, type) and issubclass(hint, BaseModel) for hint in hints)
+
+
+def _name(argument: str) -> str:
+    return f"--{argument.replace('_', '-')}"
 
 
 def _argument(name: str) -> str:
     return f"method_{name}" if name in COMMON_FLAGS else name
 
 
-def _is_mapping(field: FieldInfo) -> bool:
+def _metavar(field: FieldInfo) -> str:
+    if not _has_mapping(field):
+        return "VALUE..."
+    return "VALUE|KEY=VALUE..." if _is_union(field) else "KEY=VALUE..."
+
+
+def _is_rich(field: FieldInfo) -> bool:
+    """Whether values come in several shapes, which `read` tells apart and pydantic checks."""
+    return _has_mapping(field) or _is_union(field)
+
+
+def _is_union(field: FieldInfo) -> bool:
+    members = [hint for hint in get_args(field.annotation) if hint is not NoneType]
+    return get_origin(field.annotation) in (Union, UnionType) and len(members) > 1
+
+
+def _has_mapping(field: FieldInfo) -> bool:
     hints = (field.annotation, *get_args(field.annotation))
     kinds = [get_origin(hint) or hint for hint in hints]
     return any(isinstance(kind, type) and issubclass(kind, Mapping) for kind in kinds)
 
 
-def _read_object(text: str) -> dict[str, Any]:
-    try:
-        return dict(json.loads(text))
-    except (TypeError, ValueError) as error:
-        raise InvalidRequestError(f"{text!r} is no JSON object: {error}.") from error
+def _read_pair(text: str) -> Any:
+    key, equals, value = text.partition("=")
+    if equals and not text.lstrip().startswith("{"):
+        return {key.strip(): _read_value(value.strip())}
+    return _read_value(text)
 
 
 def _read_value(text: str) -> Any:
