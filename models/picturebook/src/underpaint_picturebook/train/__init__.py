@@ -1,0 +1,1 @@
+"""Training of the embedded model's parts; run as ``python -m underpaint_picturebook.train``."""

@@ -1,0 +1,85 @@
+"""``python -m underpaint_picturebook.train {vae,judge,unet} --run-dir RUN --minutes 15``."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import cast
+
+import torch
+
+from underpaint_picturebook.train import loop
+from underpaint_picturebook.train.data import renders
+
+
+def _vae(args: argparse.Namespace) -> None:
+    from diffusers import AutoencoderTiny
+
+    from underpaint_picturebook.train.vae import VaeTrainer
+
+    torch.manual_seed(args.seed)
+    data = renders(args.run_dir / "renders", args.scenes)
+    plan = loop.Plan(args.minutes, args.steps, peak=args.peak, warmup=60, average=0.995)
+    trainer = VaeTrainer(data, args.device)
+    average = loop.run(trainer, plan, args.run_dir / "vae", args.seed)
+    vae = cast("AutoencoderTiny", average.vae)
+    vae.save_pretrained(args.run_dir / "vae" / "export")
+
+
+def _unet(args: argparse.Namespace) -> None:
+    from diffusers import AutoencoderTiny
+
+    from underpaint_picturebook import parts, tokenizer
+    from underpaint_picturebook.train.latents import latents
+    from underpaint_picturebook.train.unet import UnetTrainer
+
+    torch.manual_seed(args.seed)
+    tokens = tokenizer.build()
+    vae = AutoencoderTiny.from_pretrained(args.run_dir / "vae" / "export").to(args.device)
+    drawn = renders(args.run_dir / "renders", args.scenes)
+    data = latents(args.run_dir / "latents.safetensors", drawn, vae, tokens, args.device)
+    pipe = parts.pipeline(tokens, parts.text_encoder(tokens), vae, parts.unet())
+    trainer = UnetTrainer(data, pipe, args.device, args.batch)
+    plan = loop.Plan(
+        args.minutes, args.steps, peak=args.peak, warmup=300, hold=0.4, weight_decay=0.01
+    )
+    loop.run(trainer, plan, args.run_dir / "unet", args.seed)
+
+
+def _judge(args: argparse.Namespace) -> None:
+    from underpaint_picturebook.judge import WEIGHTS
+    from underpaint_picturebook.train.judge import JudgeTrainer, export
+
+    torch.manual_seed(args.seed)
+    trainer = JudgeTrainer(renders(args.run_dir / "renders", args.scenes), args.device)
+    plan = loop.Plan(args.minutes, args.steps, peak=2e-3, warmup=100, average=0.995)
+    average = loop.run(trainer, plan, args.run_dir / "judge", args.seed)
+    export(average.net, WEIGHTS)  # type: ignore[arg-type]
+
+
+def _export(args: argparse.Namespace) -> None:
+    from underpaint_picturebook import model
+    from underpaint_picturebook.train.export import export
+
+    export(args.run_dir, model())
+
+
+def main() -> None:
+    """Parse the command line and train one part."""
+    parser = argparse.ArgumentParser(prog="python -m underpaint_picturebook.train")
+    parser.add_argument("part", choices=["vae", "unet", "judge", "export"])
+    parser.add_argument("--run-dir", type=Path, default=Path("picturebook-run"))
+    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--steps", type=int, help="train so many steps, in place of --minutes")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--scenes", type=int, default=16_000, help="training scenes to draw")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--batch", type=int, default=32, help="scenes a step and process (unet)")
+    parser.add_argument("--peak", type=float, default=1e-3, help="highest learning rate")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    {"vae": _vae, "unet": _unet, "judge": _judge, "export": _export}[args.part](args)
+
+
+if __name__ == "__main__":
+    main()
