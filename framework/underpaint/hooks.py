@@ -96,6 +96,11 @@ class Hooks:
         """Return all attention edits, after checking that no two write the same thing."""
         values = _in_order(self._hook.attention_edits(step=step))
         edits = tuple(chain.from_iterable(values))
+        if edits and not step.run.needs.edits:
+            raise PluginError(
+                f"{self._author(step, edits, 0)} edits attention without asking for it. Return "
+                "Needs(edits=True) from needs(request), so that the engine's graph takes edits."
+            )
         if len(edits) > 1 and (conflict := find_conflict(edits)):
             first, second, thing = conflict
             raise ConflictError(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from underpaint.engine import UNetCall, UNetOutput
+from underpaint.errors import PluginError
 from underpaint.layout import Layout
 from underpaint.maps import AttentionMaps
 from underpaint.outputs import Cotangents, Outputs, RowPullback
@@ -106,7 +107,17 @@ class Step:
 
         The pullback takes `Cotangents` in epsilon terms and returns ``[R, ...]``, shaped like the
         rows of `wrt`; the direct path from the latent to epsilon (v-prediction) is included.
+
+        Raises
+        ------
+        PluginError
+            If no plugin asked for this gradient in `needs`.
         """
+        if wrt not in self.run.needs.gradient:
+            raise PluginError(
+                f"Step {self.index} wants the gradient of {wrt!r}, which no plugin asked for. "
+                f"Return Needs(gradient=frozenset({{{wrt!r}}})) from needs(request)."
+            )
         layout, latents, call = self._call(
             sample=sample,
             branches=branches,

@@ -136,8 +136,12 @@ def test_the_same_method_twice_gets_two_names_and_two_instances(edit_session, ma
     assert torch.allclose(twice, edit_session(**one_step).latents * 4)
 
 
-def weighting(source, site_kind="cross_scale"):
+def weighting(source):
     class Plugin:
+        @hookimpl
+        def needs(self):
+            return Needs(edits=True)
+
         @hookimpl
         def attention_edits(self):
             return [AttentionEdit("main", source, cross_scale=torch.ones(LENGTH))]
@@ -149,6 +153,23 @@ def test_two_writers_of_one_thing_are_named(edit_session, make_method):
     edits = [make_method(weighting("main"), name) for name in ("one", "two")]
     with pytest.raises(ConflictError, match=r"'one' and 'two' both write the cross_scale.*step 0"):
         edit_session(*edits)
+
+
+def test_an_edit_or_a_gradient_that_was_not_asked_for_is_an_error(edit_session, make_method):
+    class Edits:
+        @hookimpl
+        def attention_edits(self):
+            return [AttentionEdit("main", "main")]
+
+    class Guides:
+        @hookimpl
+        def guidance(self):
+            return [Guidance(lambda seen: seen.x0.mean((1, 2, 3)))]
+
+    with pytest.raises(PluginError, match=r"'edits' edits attention.*Needs\(edits=True\)"):
+        edit_session(make_method(Edits, "edits"))
+    with pytest.raises(PluginError, match=r"gradient of 'sample'.*frozenset\(\{'sample'\}\)"):
+        edit_session(make_method(Guides, "guides"))
 
 
 def raising(hook, wrapper=False):
@@ -259,11 +280,19 @@ def test_wrappers_are_annotated_too(edit_session, make_method, hook):
 
 class LambdaEnergy:
     @hookimpl
+    def needs(self):
+        return Needs(gradient=frozenset({"sample"}))
+
+    @hookimpl
     def guidance(self):
         return [Guidance(lambda observation: 1 / 0)]
 
 
 class MethodEnergy:
+    @hookimpl
+    def needs(self):
+        return Needs(gradient=frozenset({"sample"}))
+
     @hookimpl
     def guidance(self):
         return [Guidance(self.energy)]

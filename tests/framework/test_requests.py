@@ -7,6 +7,7 @@ from underpaint.errors import (
     InvalidRequestError,
     ModelLoadError,
     NonFiniteError,
+    NotOfferedError,
     UnderpaintError,
     UnknownNameError,
     UnknownSiteError,
@@ -139,6 +140,21 @@ def test_a_tap_that_no_site_matches_stops_the_call_before_it_begins(edit_session
 
     with pytest.raises(UnknownSiteError, match=r"The model's self sites: down_blocks.0.attn1"):
         edit_session(make_method(Reads))
+
+
+def test_what_the_engine_does_not_offer_stops_the_call_before_it_begins(make_method):
+    class Plain(ToyEngine):
+        def check(self, needs):
+            if needs.gradient:
+                raise NotOfferedError("no gradients on this engine")
+
+    class Guides:
+        @hookimpl
+        def needs(self):
+            return Needs(gradient=frozenset({"sample"}))
+
+    with pytest.raises(NotOfferedError, match=r"no gradients"):
+        EditSession(Pipeline(Plain()))(make_method(Guides))
 
 
 def test_a_follower_needs_a_trajectory():

@@ -1,7 +1,7 @@
 """Text embeddings per step: null-text inversion (arXiv 2211.09794)."""
 
 import torch
-from underpaint import hookimpl, schedule
+from underpaint import Needs, hookimpl, schedule
 from underpaint.outputs import Cotangents
 from underpaint.testing import EditSession
 
@@ -39,6 +39,10 @@ class NullText:
 
     def __init__(self, pivots):
         self.pivots, self.losses = pivots, []
+
+    @hookimpl
+    def needs(self):
+        return Needs(gradient=frozenset({"context"}))
 
     @hookimpl(wrapper=True)
     def predict(self, step):

@@ -14,10 +14,6 @@ class Asyrp:
     def __init__(self):
         self.shifts = []
 
-    @hookimpl
-    def needs(self):
-        return Needs(gradient=frozenset())
-
     @hookimpl(wrapper=True)
     def predict(self, step):
         prediction = yield
@@ -59,6 +55,10 @@ def test_a_direction_by_gradient(make_method):
     grown = []
 
     class Climbs:
+        @hookimpl
+        def needs(self):
+            return Needs(gradient=frozenset({"hidden_delta"}))
+
         @hookimpl
         def before_step(self, step):
             outputs, pullback = step.linearize(wrt="hidden_delta")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from underpaint import Guidance, Pipeline, hookimpl
+from underpaint import Guidance, Needs, Pipeline, hookimpl
 from underpaint.schedule import add_noise
 from underpaint.testing import EditSession, ToyEngine, greatest_difference
 
@@ -139,6 +139,10 @@ def test_an_energy_on_decoded_pictures(make_method):
     """DiffuseIT on a latent model: the gradient runs through the decoder and a ViT."""
 
     class Bright:
+        @hookimpl
+        def needs(self):
+            return Needs(gradient=frozenset({"sample"}))
+
         @hookimpl
         def guidance(self, step):
             def energy(seen):
