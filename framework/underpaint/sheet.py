@@ -22,6 +22,9 @@ THUMB, BETWEEN = 190, 20
 
 _BODY, _SMALL, _CORNER = 20, 15, 8
 
+DIMMED = 0.5
+"""Brightness that a picture keeps under its heat map."""
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Word = tuple[str, bool]
 """A word of a prompt, and whether it is emphasised."""
@@ -47,7 +50,7 @@ def heat_map(image: Image.Image, values: npt.ArrayLike) -> Image.Image:
     scaled = (table - table.min()) / spread if spread > 0 else np.zeros_like(table)
     smooth = Image.fromarray(scaled).resize(image.size, Image.Resampling.BICUBIC)
     heat = np.asarray(smooth).clip(0, 1)  # [H, W]
-    dimmed = np.asarray(image.convert("L"), dtype=np.float32)[..., None] * 0.35
+    dimmed = np.asarray(image.convert("L"), dtype=np.float32)[..., None] * DIMMED
     cover = 0.92 * heat[..., None] ** 0.7
     mixed = dimmed * (1 - cover) + _colours()[(heat * 255).astype(int)] * cover
     return Image.fromarray(np.round(mixed).astype(np.uint8))

@@ -80,15 +80,13 @@ def read(texts: Sequence[str], pairs: bool) -> Any:
     InvalidRequestError
         For pairs beside other values.
     """
-    if not pairs:
-        values = [_read_value(text) for text in texts]
-        return values[0] if len(values) == 1 else values
-    keyed = [_read_pair(text) for text in texts]
-    if all(isinstance(value, Mapping) for value in keyed):
+    values = [_read_pair(text) if pairs else _read_value(text) for text in texts]
+    keyed = [value for value in values if isinstance(value, Mapping)]
+    if keyed and len(keyed) < len(values):
+        raise InvalidRequestError(f"{' '.join(texts)}: give values, or key=value, not both.")
+    if keyed:
         return {key: item for value in keyed for key, item in value.items()}
-    if len(keyed) > 1:
-        raise InvalidRequestError(f"{' '.join(texts)}: give one value, or only key=value.")
-    return keyed[0]
+    return values[0] if len(values) == 1 else values
 
 
 def _flag(name: str, field: FieldInfo) -> inspect.Parameter:

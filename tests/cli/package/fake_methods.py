@@ -28,6 +28,7 @@ class FakeSwap(Method):
 
     source: str = Field(description="The prompt of the picture whose layout is kept.")
     reweight: dict[str, float] = Field({}, description="How much a word counts.")
+    span: float | tuple[float, float] | dict[str, float] = Field(1.0, description="How long.")
     mode: Literal["soft", "hard"] = Field("soft", description="How strictly to keep it.")
     window: Window | None = Field(None, description="When to keep it.")
     steps: int = Field(3, description="A name that a common flag takes.")
