@@ -126,7 +126,8 @@ class Bench:
         pair = part[0].pair
         edit = PromptToPrompt(source=pair.source, **self.method)
         seeds = [one.seed for one in part]
-        result = self.pipe([pair.target] * len(part), edits=[edit], seed=seeds, **self.call)
+        prompts = [pair.target] * len(part)
+        result = self.pipe(prompts, edits=[edit], seed=seeds, record_attention=False, **self.call)
         sources, edits = _pixels(result.branches["source"]), _pixels(result.images)
         cases = []
         for one, source, edited, before, after in zip(
