@@ -85,12 +85,12 @@ class Core:
         guidances = self.hooks.guidance(step)
         moving = [g for g in guidances if g.into == "latents"]
         if moving:
-            _, gradient = descend(step, moving, self.hooks.combine)
+            _, gradient = descend(step, moving)
             step = step.at(step.latents - gradient)
         steering = [g for g in guidances if g.into == "noise"]
         if not steering:
             return self._prediction(step, step.evaluate())
-        outputs, gradient = descend(step, steering, self.hooks.combine)
+        outputs, gradient = descend(step, steering)
         prediction = self._prediction(step, outputs)
         return prediction.with_noise(prediction.noise + (1 - step.alpha) ** 0.5 * gradient)
 
@@ -113,7 +113,7 @@ class Core:
         return result
 
     def _prediction(self, step: Step, outputs: Outputs) -> Prediction:
-        noise = self.hooks.combine(step, outputs)
+        noise = step.combine(outputs)
         uncond, cond = split_halves(outputs)
         return Prediction(
             sample=outputs.sample,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -16,10 +16,8 @@ from underpaint.records import Guidance, Observation
 from underpaint.schedule import x0_from_noise
 from underpaint.step import Step
 
-Combine = Callable[[Step, Outputs], Tensor]
 
-
-def descend(step: Step, guidances: Sequence[Guidance], combine: Combine) -> tuple[Outputs, Tensor]:
+def descend(step: Step, guidances: Sequence[Guidance]) -> tuple[Outputs, Tensor]:
     """Return the outputs at the step's latents and the gradient of ``sum scale * energy``.
 
     The gradient is with respect to the latents, ``[T, C, h, w]``: through the UNet (one pullback)
@@ -30,7 +28,7 @@ def descend(step: Step, guidances: Sequence[Guidance], combine: Combine) -> tupl
     with torch.enable_grad():
         sample = outputs.sample.detach().requires_grad_()
         leaves = _leaves(outputs)
-        observation = _observe(step, sample, leaves, combine)
+        observation = _observe(step, sample, leaves)
         total = torch.stack([g.scale * _energy(g, observation) for g in guidances]).sum()
     tensors = [sample, leaves.noise, *_values(leaves.maps), *leaves.features.values()]
     gradients = torch.autograd.grad(total, tensors, allow_unused=True)
@@ -64,8 +62,8 @@ def _leaves(outputs: Outputs) -> Outputs:
     )
 
 
-def _observe(step: Step, sample: Tensor, leaves: Outputs, combine: Combine) -> Observation:
-    noise = combine(step, leaves)
+def _observe(step: Step, sample: Tensor, leaves: Outputs) -> Observation:
+    noise = step.combine(leaves)
     x0 = x0_from_noise(sample, noise, step.alpha)
     return Observation(sample, noise, x0, leaves.maps, leaves.features)
 

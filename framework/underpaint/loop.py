@@ -70,6 +70,7 @@ def _step(step: Step, hooks: Hooks) -> Tensor:
 
 def _prepare(run: Run, hooks: Hooks) -> Tensor:
     try:
+        run.combiner = hooks.combine
         run.moves = hooks.schedule(run)
         for branch in run.branches:
             if branch.trajectory is not None:

@@ -61,8 +61,8 @@ class Pipeline:
         ModelLoadError
             For a checkpoint that is corrupt, unsafe or no Stable Diffusion.
         """
-        load = registry.load("engines", engine)
         name, source = registry.locate_model(model)
+        load = registry.load("engines", engine)
         loaded = cast("Engine", load(source, name=name, dtype=dtype, device=device))
         return cls(loaded, max_rows=max_rows)
 

@@ -106,15 +106,27 @@ class Tap:
 
 @dataclass(frozen=True)
 class Needs:
-    """What one plugin needs of the engine; the union picks the engine's graph variant."""
+    """What one plugin needs of the engine; the union picks the engine's graph variant.
+
+    Attributes
+    ----------
+    taps : readings, each during its window.
+    edits : whether it edits attention.
+    hidden_delta : whether it adds to the mid block's output (``step.evaluate(hidden_delta=...)``).
+    gradient : the inputs that it differentiates with respect to.
+    """
 
     taps: tuple[Tap, ...] = ()
     edits: bool = False
+    hidden_delta: bool = False
     gradient: frozenset[Wrt] = frozenset()
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(
-            self.taps + other.taps, self.edits or other.edits, self.gradient | other.gradient
+            taps=self.taps + other.taps,
+            edits=self.edits or other.edits,
+            hidden_delta=self.hidden_delta or other.hidden_delta,
+            gradient=self.gradient | other.gradient,
         )
 
 

@@ -23,8 +23,7 @@ class Request:
     height, width : of the images, in pixels.
     num_inference_steps, guidance_scale, eta, timestep_spacing : as in diffusers.
     latents : x_T ``[I, C, h, w]``, or None to draw it from the seeds.
-    record_attention : keep the words' attention maps for the result.
-    attention_per_step : keep them for every step instead of the mean.
+    attention_per_step : keep recorded attention maps for every step instead of their mean.
     """
 
     model: ModelInfo
@@ -39,7 +38,6 @@ class Request:
     eta: float = 0.0
     timestep_spacing: Spacing | None = None
     latents: Tensor | None = None
-    record_attention: bool = False
     attention_per_step: bool = False
 
     @property

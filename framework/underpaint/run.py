@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -16,6 +16,10 @@ from underpaint.layout import Layout
 from underpaint.records import Branch, Conditioning, Move, Needs
 from underpaint.request import Request
 from underpaint.tokens import Tokens
+
+if TYPE_CHECKING:
+    from underpaint.outputs import Outputs
+    from underpaint.step import Step
 
 
 class Scorer(Protocol):
@@ -42,6 +46,7 @@ class Run:
     layout : which row is which image, branch and half.
     needs : the union of what the plugins need.
     moves, conditioning : set once by their hooks before the first step.
+    combiner : the hook `combine` of the run's plugins; see `Step.combine`.
     reports : per-image values that plugins hand to the result.
     warnings : messages for the user.
     """
@@ -54,6 +59,7 @@ class Run:
     scorer_model: Scorer | None = None
     moves: tuple[Move, ...] = ()
     conditioning: Conditioning = field(default_factory=lambda: Conditioning({}))
+    combiner: Callable[[Step, Outputs], Tensor] | None = None
     reports: dict[str, list[object]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 

@@ -62,6 +62,16 @@ class Step:
         """Return the same step at other latents."""
         return replace(self, latents=latents)
 
+    def combine(self, outputs: Outputs) -> Tensor:
+        """Return epsilon per trajectory ``[T, C, h, w]``: the hook `combine`, with all plugins.
+
+        A plugin that evaluates the UNet again combines with this, so that every edit's idea of
+        guidance holds there too.
+        """
+        if self.run.combiner is None:
+            raise PluginError("step.combine can be used from the first step on, not before it.")
+        return self.run.combiner(self, outputs)
+
     def evaluate(
         self,
         *,
@@ -148,6 +158,11 @@ class Step:
         hidden_delta: Tensor | None,
         taps: Iterable[Tap] | None,
     ) -> tuple[Layout, Tensor, UNetCall]:
+        if hidden_delta is not None and not self.run.needs.hidden_delta:
+            raise PluginError(
+                f"Step {self.index} adds a hidden delta, which no plugin asked for. "
+                "Return Needs(hidden_delta=True) from needs(request)."
+            )
         layout = self._rows(branches, halves)
         latents = self.latents if sample is None else sample
         model = self.run.request.model

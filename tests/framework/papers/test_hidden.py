@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from underpaint import Needs, hookimpl, schedule
+from underpaint.errors import PluginError
 from underpaint.testing import EditSession, toy_pipeline
 
 
@@ -14,16 +15,17 @@ class Asyrp:
     def __init__(self):
         self.shifts = []
 
+    @hookimpl
+    def needs(self):
+        return Needs(hidden_delta=True)
+
     @hookimpl(wrapper=True)
     def predict(self, step):
         prediction = yield
         cond = step.layout.rows_of("main", "cond")
         delta = torch.zeros(len(step.layout.rows), 8, 4, 4)
         delta[cond] = 0.5
-        shifted = step.evaluate(hidden_delta=delta)
-        scale = step.run.guidance_scale("main")
-        uncond, cond = shifted.of("main", "uncond"), shifted.of("main", "cond")
-        noise = uncond + scale * (cond - uncond)
+        noise = step.combine(step.evaluate(hidden_delta=delta))
         self.shifts.append(noise - prediction.noise)
         return replace(prediction, x0=prediction.with_noise(noise).x0)
 
@@ -57,7 +59,7 @@ def test_a_direction_by_gradient(make_method):
     class Climbs:
         @hookimpl
         def needs(self):
-            return Needs(gradient=frozenset({"hidden_delta"}))
+            return Needs(hidden_delta=True, gradient=frozenset({"hidden_delta"}))
 
         @hookimpl
         def before_step(self, step):
@@ -68,3 +70,27 @@ def test_a_direction_by_gradient(make_method):
 
     EditSession()(make_method(Climbs))
     assert min(grown) > 0
+
+
+def test_a_delta_that_needs_did_not_announce_is_an_error(make_method):
+    class Undeclared(Asyrp):
+        @hookimpl
+        def needs(self):
+            return Needs()
+
+    with pytest.raises(PluginError, match=r"Needs\(hidden_delta=True\)"):
+        EditSession()(make_method(Undeclared))
+
+
+def test_combining_again_heeds_other_edits(make_method):
+    """Another edit's idea of guidance holds in the second evaluation too."""
+    combined = []
+
+    class CountsGuidance:
+        @hookimpl(wrapper=True)
+        def combine(self, step):
+            combined.append(step.index)
+            return (yield)
+
+    EditSession()(make_method(CountsGuidance), make_method(Asyrp))
+    assert combined == sorted(2 * list(dict.fromkeys(combined)))
