@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def main(full_size: bool = False, rounds: int = 15, json_out: Path | None = None
 
     difference = float((materialised() - engine.predict(calls["underpaint"]).noise).abs().max())
     ways: dict[str, Callable[[], object]] = {
-        name: (lambda call=call: engine.predict(call)) for name, call in calls.items()
+        name: partial(engine.predict, call) for name, call in calls.items()
     }
     seconds = time_in_turn({**ways, "materialised": materialised}, rounds)
     model = "SD1.5 size, random weights" if full_size else "picturebook"
