@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 from diffusers import StableDiffusionPipeline
 from numpy.typing import NDArray
 
@@ -31,8 +32,8 @@ class WordMaps:
         del pipe, step, timestep
         maps = [r.map for r in self._recorders if r.map is not None]
         layers = [m for m in maps if m.shape[1] == MAP_SIDE**2]
-        mean = sum(m.float().numpy() for m in layers) / len(layers)
-        conditional = mean[len(mean) // 2 :]
+        mean = torch.stack([m.float() for m in layers]).mean(dim=0).numpy()
+        conditional: NDArray[np.float32] = mean[len(mean) // 2 :]
         self._sum = conditional if self._sum is None else self._sum + conditional
         self._steps += 1
         return values
@@ -41,7 +42,7 @@ class WordMaps:
         """Return the maps since the last `take`."""
         if self._sum is None:
             raise RuntimeError("no step has run: pass `collect` as callback_on_step_end")
-        mean = self._sum / self._steps
+        mean = self._sum / np.float32(self._steps)
         self._sum, self._steps = None, 0
         return mean
 

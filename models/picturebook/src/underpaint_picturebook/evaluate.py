@@ -158,7 +158,7 @@ def repeats(pipe: StableDiffusionPipeline) -> bool:
         ).images[0]
         for _ in range(2)
     )
-    return first.tobytes() == second.tobytes()
+    return bool(first.tobytes() == second.tobytes())
 
 
 def table(columns: dict[str, dict[str, float]], fixed: dict[str, float]) -> str:

@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 
-from underpaint_picturebook.train import loop
+from underpaint_picturebook.train import loop, parallel
 from underpaint_picturebook.train.data import renders
 
 
@@ -19,10 +19,11 @@ def _vae(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     data = renders(args.run_dir / "renders", args.scenes)
     plan = loop.Plan(args.minutes, args.steps, peak=args.peak, warmup=60, average=0.995)
-    trainer = VaeTrainer(data, args.device)
+    trainer = VaeTrainer(data, args.device, freeze_encoder=args.freeze_encoder)
     average = loop.run(trainer, plan, args.run_dir / "vae", args.seed)
     vae = cast("AutoencoderTiny", average.vae)
-    vae.save_pretrained(args.run_dir / "vae" / "export")
+    if parallel.rank() == 0:
+        vae.save_pretrained(args.run_dir / "vae" / "export")
 
 
 def _unet(args: argparse.Namespace) -> None:
@@ -53,7 +54,8 @@ def _judge(args: argparse.Namespace) -> None:
     trainer = JudgeTrainer(renders(args.run_dir / "renders", args.scenes), args.device)
     plan = loop.Plan(args.minutes, args.steps, peak=2e-3, warmup=100, average=0.995)
     average = loop.run(trainer, plan, args.run_dir / "judge", args.seed)
-    export(average.net, WEIGHTS)  # type: ignore[arg-type]
+    if parallel.rank() == 0:
+        export(average.net, WEIGHTS)  # type: ignore[arg-type]
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -74,6 +76,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scenes", type=int, default=16_000, help="training scenes to draw")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--freeze-encoder", action="store_true", help="train the decoder alone (vae)"
+    )
     parser.add_argument("--batch", type=int, default=32, help="scenes a step and process (unet)")
     parser.add_argument("--peak", type=float, default=1e-3, help="highest learning rate")
     args = parser.parse_args()

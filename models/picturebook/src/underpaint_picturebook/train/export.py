@@ -50,6 +50,7 @@ def export(run: Path, folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     parts.pipeline(tokens, text.half(), vae.half(), unet.half()).save_pretrained(partial)
+    _drop_keys(partial / "vae" / "config.json", "_name_or_path", "block_out_channels")
     (partial / "underpaint.json").write_text(json.dumps(MANIFEST, indent=2) + "\n", "utf-8")
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
@@ -57,3 +58,10 @@ def export(run: Path, folder: Path) -> None:
         folder.rename(old)
     partial.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _drop_keys(config: Path, *keys: str) -> None:
+    """Drop where the weights came from, and a key that diffusers writes but warns of reading."""
+    values = json.loads(config.read_text("utf-8"))
+    kept = {key: value for key, value in values.items() if key not in keys}
+    config.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")

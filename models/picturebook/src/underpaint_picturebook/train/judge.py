@@ -59,7 +59,7 @@ class JudgeTrainer:
     def __init__(self, data: Renders, device: str, batch: int = 32) -> None:
         self.net = JudgeNet(len(NAMES) + 1, len(PLACES), len(LOOKS)).to(device)
         self.modules: nn.Module = nn.ModuleDict({"net": self.net})
-        self.modules.to(memory_format=torch.channels_last)
+        self.modules.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._data, self._device, self._batch = data, device, batch
         self._classes = torch.tensor([
             ([0] + [NAMES.index(item["name"]) + 1 for item in truth["objects"]] + [0] * 3)[:4]

@@ -42,7 +42,8 @@ class Latents:
 def _encode(vae: AutoencoderTiny, images: np.ndarray, device: str) -> Tensor:
     with torch.no_grad(), torch.autocast(device, torch.bfloat16):
         out: Tensor = vae.encode(to_signal(images).to(device)).latents
-    return (out.float() * vae.config.scaling_factor).half().cpu()
+    scaled: Tensor = out.float() * vae.config.scaling_factor
+    return scaled.half().cpu()
 
 
 def _cells(marks: np.ndarray) -> Tensor:

@@ -146,6 +146,8 @@ def _step(trainer: Trainer, plan: Plan, current: state.Run, started: float) -> M
 def run(trainer: Trainer, plan: Plan, folder: Path, seed: int) -> nn.Module:
     """Train until the plan's budget is spent, resuming from `folder`; return the average.
 
+    With several processes only the first one's average is kept up and worth saving.
+
     The same call after an interruption goes on where the last checkpoint stood; after a
     finished run it begins a warm restart.
     """

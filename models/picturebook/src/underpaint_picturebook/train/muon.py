@@ -28,7 +28,8 @@ def orthogonalise(matrix: Tensor, rounds: int = 5) -> Tensor:
     for _ in range(rounds):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+    result: Tensor = (x.T if tall else x).to(matrix.dtype)
+    return result
 
 
 def _is_hidden(name: str, weight: Tensor) -> bool:
@@ -84,4 +85,5 @@ class Muon(torch.optim.Optimizer):
         state["square"].lerp_(weight.grad.square(), 1 - BETAS[1])  # type: ignore[union-attr]
         first, second = (1 - beta ** state["step"].item() for beta in BETAS)
         root = (state["square"] / second).sqrt_().add_(1e-8)
-        return state["mean"] / first / root
+        change: Tensor = state["mean"] / first / root
+        return change

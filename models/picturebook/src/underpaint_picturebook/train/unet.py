@@ -45,7 +45,7 @@ class UnetTrainer:
     ) -> None:
         text, unet, tokenizer = pipe.text_encoder, pipe.unet, pipe.tokenizer
         self.modules: nn.Module = nn.ModuleDict({"text": text, "unet": unet}).to(device)
-        self.modules.to(memory_format=torch.channels_last)
+        unet.to(memory_format=torch.channels_last)
         self._unet, self._text = unet, text
         self._data, self._vae, self._tokenizer = data, pipe.vae, tokenizer
         self._device, self._batch = device, batch
@@ -92,7 +92,7 @@ class UnetTrainer:
 
     def sheet(self, average: nn.Module, file: Path) -> None:
         """Draw the captions of `SHEET` with the averaged weights."""
-        pipe = parts.pipeline(self._tokenizer, average.text, self._vae, average.unet)  # type: ignore[arg-type]
+        pipe = parts.pipeline(self._tokenizer, average.text, self._vae, average.unet)
         generator = torch.Generator().manual_seed(5)
         with torch.autocast(self._device, torch.bfloat16):
             made = pipe(

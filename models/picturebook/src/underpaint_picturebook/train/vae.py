@@ -95,7 +95,7 @@ class VaeTrainer:
     def sheet(self, average: nn.Module, file: Path) -> None:
         """Save eight unseen pictures above their reconstructions."""
         pixels = np.stack([scene(FIRST_TEST_SEED + k).image for k in range(8)])
-        made = reconstruct(average.vae, pixels, self._device)  # type: ignore[arg-type]
+        made = reconstruct(average.vae, pixels, self._device)
         rows = [np.concatenate(list(half), axis=1) for half in (pixels, made)]
         Image.fromarray(np.concatenate(rows)).save(file)
 
