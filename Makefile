@@ -12,7 +12,7 @@ $(STAMP): pyproject.toml constraints.txt requirements-dev.txt plugins/prompt-to-
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/python -m underpaint edit prompt-to-prompt --source "a cat on grass" --prompt "a dog on grass" --seed 7 -o demo-out
+	$(BIN)/python -m underpaint edit prompt-to-prompt --source "a cat on grass" --prompt "a dog on grass" --seed 8 -o demo-out
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not slow"
