@@ -15,7 +15,6 @@ and no method is used to pick. Each case is then edited, without LocalBlend:
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -33,6 +32,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from underpaint import Pipeline
+from underpaint.commands.machine import processor
 from underpaint_picturebook.judge import Judge
 from underpaint_prompt_to_prompt import PromptToPrompt
 
@@ -167,10 +167,7 @@ def difference(a: Pixels, b: Pixels, where: Mask) -> float:
 
 def hardware() -> str:
     """Name the processor and the threads in use."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{next(iter(names), platform.processor())}, {torch.get_num_threads()} threads"
+    return f"{processor()[0]}, {torch.get_num_threads()} threads"
 
 
 def summarise(cases: Sequence[Case], seconds: float, about: dict[str, Any]) -> dict[str, Any]:
