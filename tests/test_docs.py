@@ -15,7 +15,8 @@ HOOKS_PAGE = ROOT / "docs" / "hooks.md"
 PAGES = [
     ROOT / "README.md",
     ROOT / "docs" / "plugin-authors.md",
-    *sorted((ROOT / "plugins").glob("*/README.md")),
+    *sorted(ROOT.glob("plugins/*/README.md")),
+    *sorted(ROOT.glob("models/*/README.md")),
 ]
 RENDERER = runpy.run_path(str(ROOT / "docs" / "render_hooks.py"))
 

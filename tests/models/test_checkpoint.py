@@ -16,7 +16,7 @@ MEGABYTE = 1_000_000
 def pipe():
     from diffusers import StableDiffusionPipeline
 
-    made = StableDiffusionPipeline.from_pretrained(model(), torch_dtype=torch.float32)
+    made = StableDiffusionPipeline.from_pretrained(model())
     made.set_progress_bar_config(disable=True)
     return made
 

@@ -50,7 +50,9 @@ def export(run: Path, folder: Path) -> None:
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     parts.pipeline(tokens, text.half(), vae.half(), unet.half()).save_pretrained(partial)
-    _drop_keys(partial / "vae" / "config.json", "_name_or_path", "block_out_channels")
+    _edit(partial / "vae" / "config.json", drop=("_name_or_path", "block_out_channels"))
+    # transformers loads in the dtype that the config names, diffusers in fp32: they must agree.
+    _edit(partial / "text_encoder" / "config.json", dtype="float32")
     (partial / "underpaint.json").write_text(json.dumps(MANIFEST, indent=2) + "\n", "utf-8")
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
@@ -60,8 +62,8 @@ def export(run: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _drop_keys(config: Path, *keys: str) -> None:
-    """Drop where the weights came from, and a key that diffusers writes but warns of reading."""
-    values = json.loads(config.read_text("utf-8"))
-    kept = {key: value for key, value in values.items() if key not in keys}
-    config.write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
+def _edit(config: Path, drop: tuple[str, ...] = (), **values: str) -> None:
+    """Drop keys of a config (where weights came from, what diffusers warns of) and set others."""
+    merged = {**json.loads(config.read_text("utf-8")), **values}
+    edited = {key: value for key, value in merged.items() if key not in drop}
+    config.write_text(json.dumps(edited, indent=2) + "\n", "utf-8")
