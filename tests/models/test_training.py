@@ -3,12 +3,16 @@
 import pytest
 import torch
 from underpaint_picturebook import parts, tokenizer
-from underpaint_picturebook.train import grounding, loop, muon
+from underpaint_picturebook.backgrounds import GROUNDS
+from underpaint_picturebook.train import grounding, loop, muon, precision
 from underpaint_picturebook.train.data import renders
 from underpaint_picturebook.train.judge import JudgeTrainer, spoil
-from underpaint_picturebook.train.latents import latents, naming_tokens
+from underpaint_picturebook.train.latents import GROUND, latents, naming_tokens
+from underpaint_picturebook.train.start import start
 from underpaint_picturebook.train.unet import UnetTrainer
 from underpaint_picturebook.train.vae import VaeTrainer, build
+
+UNET = ((16, 32, 32), (1, 2, 2), 32)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,7 @@ def judge(drawn, encoded):
 
 def unet(drawn, encoded):
     tokens = tokenizer.build()
-    text, unet_ = parts.text_encoder(tokens, 32, 1), parts.unet((16, 32, 32), (1, 2, 2), 32)
+    text, unet_ = parts.text_encoder(tokens, 32, 1), parts.unet(*UNET)
     pipe = parts.pipeline(tokens, text, build(8), unet_)
     return UnetTrainer(encoded, pipe, "cpu", batch=2)
 
@@ -84,6 +88,41 @@ def test_a_finished_run_begins_a_warm_restart(drawn, encoded, tmp_path):
         assert f"step {expected}" in (tmp_path / "log.txt").read_text()
 
 
+def test_training_starts_from_a_checkpoint(encoded, tmp_path):
+    folder = tiny_checkpoint(tmp_path / "checkpoint")
+    start(folder, tmp_path / "run")
+    given = parts.load(folder)
+    text, unet_ = parts.text_encoder(tokenizer.build(), 32, 1), parts.unet(*UNET)
+    pipe = parts.pipeline(tokenizer.build(), text, build(8), unet_)
+    plan = loop.Plan(steps=1, peak=0.0, sheet_every=100, log_every=1)
+    trainer = UnetTrainer(encoded, pipe, "cpu", batch=2)
+    trainer.sheet = lambda average, file: None
+    average = loop.run(trainer, plan, tmp_path / "run" / "unet", seed=0)
+    for name, value in given.unet.state_dict().items():
+        torch.testing.assert_close(average.unet.state_dict()[name], value, msg=name)
+    assert (tmp_path / "run" / "vae" / "export" / "config.json").is_file()
+    with pytest.raises(FileExistsError, match="--run-dir"):
+        start(folder, tmp_path / "run")
+
+
+def tiny_checkpoint(folder):
+    torch.manual_seed(1)
+    tokens = tokenizer.build()
+    text, unet_ = parts.text_encoder(tokens, 32, 1), parts.unet(*UNET)
+    parts.pipeline(tokens, text, build(8), unet_).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("able", "enabled"), [({"avx2": True}, False), ({"avx512_bf16": 1}, True)])
+def test_bf16_is_used_where_it_is_fast(monkeypatch, able, enabled):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert precision.has_bf16("cuda")
+    assert precision.has_bf16("cpu") is enabled
+    with precision.autocast("cpu"):
+        out = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert out.dtype == (torch.bfloat16 if enabled else torch.float32)
+
+
 def test_the_learning_rate_warms_up_holds_and_falls():
     plan = loop.Plan(steps=100, peak=1.0, warmup=10, hold=0.5)
     rates = [plan.rate(loop.state.Progress(step)) for step in range(100)]
@@ -107,8 +146,22 @@ def test_naming_tokens_are_the_nouns_and_colours(drawn):
         offsets = tokens(truth["caption"], return_offsets_mapping=True)["offset_mapping"]
         for position, owner in naming_tokens(truth, offsets):
             start, end = offsets[position]
+            if owner == GROUND:
+                assert truth["caption"][start:end] in GROUNDS
+                continue
             item = truth["objects"][owner]
             assert truth["caption"][start:end] in item["name"] + " " + item["colour"]
+    assert any(truth["ground"] for truth in drawn.truth)
+
+
+def test_the_grounds_mask_is_what_lies_below_the_horizon_beside_the_objects(drawn, encoded):
+    for row, truth in enumerate(drawn.truth):
+        ground = encoded.masks[row, GROUND].float() / 255
+        objects = encoded.masks[row, :GROUND].float().sum(0) / 255
+        rim = truth["horizon"] * 16
+        assert ground[: int(rim)].max() == 0
+        below = (ground + objects)[int(rim) + 1 :]
+        torch.testing.assert_close(below, torch.ones_like(below), atol=0.02, rtol=0)
 
 
 def test_grounding_is_nought_when_words_look_inside_and_one_when_outside():
@@ -116,10 +169,9 @@ def test_grounding_is_nought_when_words_look_inside_and_one_when_outside():
     masks[:, :, :8] = 1
     words = grounding.Words(torch.tensor([[3, -1]]), masks)
     for half, expected in ((slice(0, 128), 0.0), (slice(128, 256), 1.0)):
-        recorder = grounding.MapRecorder()
-        recorder.map = torch.zeros(1, 256, 77)
-        recorder.map[:, half, 3] = 0.5
-        value = grounding.loss([recorder], words, torch.ones(1))
+        maps = torch.zeros(1, 256, 77)
+        maps[:, half, 3] = 0.5
+        value = grounding.loss([maps], words, torch.ones(1))
         assert float(value) == pytest.approx(expected)
 
 
@@ -132,8 +184,14 @@ def test_the_recording_processor_changes_nothing():
         recorders = grounding.record(unet_)
         recorded = unet_(*args).sample
     torch.testing.assert_close(recorded, plain, atol=1e-5, rtol=1e-4)
-    assert sorted({r.map.shape[1] for r in recorders}) == [64, 256]
-    torch.testing.assert_close(recorders[0].map.sum(-1), torch.ones(2, recorders[0].map.shape[1]))
+    maps = [recorder.taken() for recorder in recorders]
+    assert sorted({layer.shape[1] for layer in maps}) == [64, 256]
+    torch.testing.assert_close(maps[0].sum(-1), torch.ones(2, maps[0].shape[1]))
+
+
+def test_a_map_is_asked_for_before_the_layer_ran():
+    with pytest.raises(RuntimeError, match="call the UNet first"):
+        grounding.MapRecorder().taken()
 
 
 def test_spoiling_keeps_shape_and_is_seeded():

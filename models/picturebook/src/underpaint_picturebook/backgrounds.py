@@ -24,6 +24,11 @@ class Background:
     stars: bool = False
     flakes: bool = False
 
+    @property
+    def has_ground(self) -> bool:
+        """Whether there is a horizon."""
+        return self.sky != self.ground
+
 
 _DAY: Ramp = ((120, 184, 244), (212, 236, 250))
 _DARK: Ramp = ((12, 16, 52), (42, 48, 104))
@@ -62,6 +67,8 @@ BACKGROUNDS: dict[str, Background] = {
 }
 SIMPLE = ("plain", "grass", "snow", "beach", "night", "water")
 COMBINED = tuple(name for name in BACKGROUNDS if name not in SIMPLE)
+GROUNDS = frozenset({"grass", "beach", "water", "sea"})
+"""The words that name what is below the horizon."""
 
 
 def _gradient(ramp: Ramp, rows: int) -> NDArray[np.float64]:
@@ -70,24 +77,27 @@ def _gradient(ramp: Ramp, rows: int) -> NDArray[np.float64]:
     return top * (1 - part) + bottom * part
 
 
-def paint(name: str, rng: random.Random) -> NDArray[np.uint8]:
-    """Paint one background: uint8 [256, 256, 3]. Shades and horizon vary with `rng`."""
+def paint(name: str, horizon: float, rng: random.Random) -> NDArray[np.uint8]:
+    """Paint one background: uint8 [256, 256, 3]. Shades vary with `rng`.
+
+    `horizon` is where the ground begins, from 0 at the top to 1.
+    """
     kind = BACKGROUNDS[name]
-    horizon = int(SIDE * rng.uniform(0.5, 0.64))
-    if name == "plain":
+    rim = round(SIDE * horizon)
+    if not kind.has_ground:
         colour = jitter(rng.choice(_PLAIN), rng)
         rows = _gradient((colour, colour), SIDE) * np.linspace(1.0, 0.93, SIDE)[:, None]
     else:
         sky, ground = (
             (jitter(ramp[0], rng), jitter(ramp[1], rng)) for ramp in (kind.sky, kind.ground)
         )
-        rows = np.concatenate([_gradient(sky, horizon), _gradient(ground, SIDE - horizon)])
+        rows = np.concatenate([_gradient(sky, rim), _gradient(ground, SIDE - rim)])
     return np.repeat(rows[:, None].clip(0, 255).astype(np.uint8), SIDE, axis=1)
 
 
-def dots(name: str, rng: random.Random) -> list[tuple[float, float, float]]:
-    """Return stars or snowflakes as (x, y, radius) in fractions of the side."""
+def dots(name: str, horizon: float, rng: random.Random) -> list[tuple[float, float, float]]:
+    """Return stars in the sky or snowflakes anywhere as (x, y, radius), fractions of the side."""
     kind = BACKGROUNDS[name]
     count = 24 if kind.stars else 40 if kind.flakes else 0
-    floor = 0.45 if kind.stars else 1.0
+    floor = 0.85 * horizon if kind.stars else 1.0
     return [(rng.random(), rng.random() * floor, rng.uniform(0.004, 0.008)) for _ in range(count)]

@@ -1,9 +1,10 @@
 """Captions with the place of every object's words, and the pairs kept out of training."""
 
 import random
+import re
 from dataclasses import dataclass, field
 
-from underpaint_picturebook.backgrounds import BACKGROUNDS
+from underpaint_picturebook.backgrounds import BACKGROUNDS, GROUNDS
 from underpaint_picturebook.styles import STYLE_WORDS
 
 Span = tuple[int, int]
@@ -45,10 +46,11 @@ class ObjectWords:
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and, for each object in the scene's order, where its words stand."""
+    """A caption and where its words stand: of each object in the scene's order, and the ground."""
 
     text: str
     words: tuple[ObjectWords, ...]
+    ground: Span | None
 
 
 @dataclass
@@ -110,7 +112,15 @@ def write(
         writer.mention(index, mention.noun, mention.colour, mention.size)
     writer.add(position)
     place = BACKGROUNDS[background].words
+    ground = None
     if place[0]:
-        writer.add(" " + (place[0] if rng.random() < 0.75 else rng.choice(place)))
+        start, _ = writer.add(" " + (place[0] if rng.random() < 0.75 else rng.choice(place)))
+        ground = _ground(writer.text, start)
     words = tuple(ObjectWords(writer.nouns[i], writer.colours.get(i)) for i in range(len(order)))
-    return Caption(writer.text, words)
+    return Caption(writer.text, words, ground)
+
+
+def _ground(text: str, start: int) -> Span | None:
+    """Return where a word for the ground stands, from `start` on."""
+    found = re.compile(rf"\b(?:{'|'.join(sorted(GROUNDS))})\b").search(text, start)
+    return found.span() if found else None

@@ -4,7 +4,9 @@
 """
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,15 @@ SCALE = 2
 
 SIZES = {"small": 0.175, "": 0.25, "big": 0.36}
 """Radius of a single object by size word, in fractions of the side."""
+
+HORIZON = {
+    "cat": 0.42, "dog": 0.54, "bus": 0.64, "car": 0.5, "house": 0.72, "tree": 0.76,
+    "flower": 0.36, "fish": 0.34, "boat": 0.58, "star": 0.8, "heart": 0.68, "ball": 0.44,
+    "cake": 0.4, "mushroom": 0.3, "umbrella": 0.66, "bird": 0.78,
+}  # fmt: skip
+"""How each object is usually looked at, as in photographs: small things from above, with much
+ground in the picture, tall and flying ones against the sky. So another noun makes another
+picture, and what an edit has to keep is more than the noise of the seed gives by itself."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,10 @@ class Scene:
     style: str
     relation: str
     """Where the first object lies from the second: "left", "above", or "" with one or three."""
+    horizon: float
+    """Where the ground begins, from 0 at the top to 1; unused by a plain background."""
+    ground: captions.Span | None
+    """The word of the caption that names the ground."""
 
     @property
     def picture(self) -> Image.Image:
@@ -153,15 +168,20 @@ def draw(
         )
 
 
+def _horizon(names: Iterable[str], rng: random.Random) -> float:
+    """Return the mean of the objects' usual horizons, give or take."""
+    return fmean(HORIZON[name] for name in names) + rng.uniform(-0.04, 0.04)
+
+
 def render(
-    placed: tuple[Placed, ...], background: str, style: str, rng: random.Random
+    placed: tuple[Placed, ...], background: str, style: str, horizon: float, rng: random.Random
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the picture [256, 256, 3] and its id map [256, 256], 1 + the index of each object."""
     side = SIDE * SCALE
-    canvas = Image.fromarray(backgrounds.paint(background, rng)).resize((side, side))
+    canvas = Image.fromarray(backgrounds.paint(background, horizon, rng)).resize((side, side))
     ids = Image.new("L", (side, side))
     pen = ImageDraw.Draw(canvas)
-    for x, y, radius in backgrounds.dots(background, rng):
+    for x, y, radius in backgrounds.dots(background, horizon, rng):
         pen.ellipse(
             [(v + s * radius) * side for s in (-1, 1) for v in (x, y)], fill=(252, 252, 236)
         )
@@ -214,6 +234,16 @@ def scene(seed: int, *, held_out: bool = False) -> Scene:
         style=style,
         rng=rng,
     )
-    image, marks = render(placed, background, style, rng)
-    objects = _truth(placed, marks, caption.words)
-    return Scene(seed, image, caption.text, objects, background, style, relation)
+    horizon = _horizon((p.name for p in placed), rng)
+    image, marks = render(placed, background, style, horizon, rng)
+    return Scene(
+        seed=seed,
+        image=image,
+        caption=caption.text,
+        objects=_truth(placed, marks, caption.words),
+        background=background,
+        style=style,
+        relation=relation,
+        horizon=horizon,
+        ground=caption.ground,
+    )

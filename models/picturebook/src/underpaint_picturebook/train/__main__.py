@@ -1,4 +1,4 @@
-"""``python -m underpaint_picturebook.train {vae,judge,unet} --run-dir RUN --minutes 15``."""
+"""``python -m underpaint_picturebook.train {start,vae,judge,unet,export} --run-dir RUN``."""
 
 import argparse
 import os
@@ -58,6 +58,13 @@ def _judge(args: argparse.Namespace) -> None:
         export(average.net, WEIGHTS)  # type: ignore[arg-type]
 
 
+def _start(args: argparse.Namespace) -> None:
+    from underpaint_picturebook import model
+    from underpaint_picturebook.train.start import start
+
+    start(model(), args.run_dir)
+
+
 def _export(args: argparse.Namespace) -> None:
     from underpaint_picturebook import model
     from underpaint_picturebook.train.export import export
@@ -68,7 +75,7 @@ def _export(args: argparse.Namespace) -> None:
 def main() -> None:
     """Parse the command line and train one part."""
     parser = argparse.ArgumentParser(prog="python -m underpaint_picturebook.train")
-    parser.add_argument("part", choices=["vae", "unet", "judge", "export"])
+    parser.add_argument("part", choices=["start", "vae", "unet", "judge", "export"])
     parser.add_argument("--run-dir", type=Path, default=Path("picturebook-run"))
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--steps", type=int, help="train so many steps, in place of --minutes")
@@ -83,7 +90,10 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=1e-3, help="highest learning rate")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    {"vae": _vae, "unet": _unet, "judge": _judge, "export": _export}[args.part](args)
+    commands = {
+        "start": _start, "vae": _vae, "unet": _unet, "judge": _judge, "export": _export,
+    }  # fmt: skip
+    commands[args.part](args)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ def truth_of(made: Scene) -> dict[str, Any]:
         "background": made.background,
         "style": made.style,
         "relation": made.relation,
+        "horizon": made.horizon,
+        "ground": list(made.ground) if made.ground else None,
         "objects": [
             {
                 "name": item.name,

@@ -5,6 +5,7 @@ the positions u, and the object's mask M: ``(1 - sum_{u in M} A_u / sum_u A_u)^2
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffusers import UNet2DConditionModel
@@ -30,6 +31,18 @@ class MapRecorder:
 
     def __init__(self) -> None:
         self.map: Tensor | None = None
+
+    def taken(self) -> Tensor:
+        """Return the map of the last evaluation.
+
+        Raises
+        ------
+        RuntimeError
+            If the layer has not run.
+        """
+        if self.map is None:
+            raise RuntimeError("a cross-attention layer has not run: call the UNet first")
+        return self.map
 
     def __call__(
         self,
@@ -69,19 +82,19 @@ def _cover(masks: Tensor, side: int) -> Tensor:
     return (2 * F.adaptive_avg_pool2d(masks, side)).clamp(max=1.0)
 
 
-def loss(recorders: list[MapRecorder], words: Words, weight: Tensor) -> Tensor:
-    """Return the mean over words and layers; `weight` [B] scales each picture's share."""
+def loss(maps: Sequence[Tensor], words: Words, weight: Tensor) -> Tensor:
+    """Return the mean over words and layers; `weight` [B] scales each picture's share.
+
+    `maps` [B, H*W, 77], one a layer.
+    """
     known = (words.tokens >= 0).float() * weight[:, None]
     picks = words.tokens.clamp(min=0)
     total = weight.new_zeros(())
-    for recorder in recorders:
-        if recorder.map is None:
-            raise RuntimeError("a cross-attention layer has not run: call the UNet first")
-        side = math.isqrt(recorder.map.shape[1])
+    for layer in maps:
+        side = math.isqrt(layer.shape[1])
         index = picks[:, None].expand(-1, side * side, -1)
-        maps = recorder.map.gather(2, index).transpose(1, 2)  # [B, K, side * side]
+        own = layer.gather(2, index).transpose(1, 2)  # [B, K, side * side]
         cover = _cover(words.masks, side).flatten(2)
-        inside = (maps * cover).sum(-1) / maps.sum(-1).clamp(min=1e-8)
+        inside = (own * cover).sum(-1) / own.sum(-1).clamp(min=1e-8)
         total = total + ((1 - inside).square() * known).sum() / known.sum().clamp(min=1.0)
-        recorder.map = None
-    return total / len(recorders)
+    return total / len(maps)

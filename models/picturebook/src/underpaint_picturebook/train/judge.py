@@ -19,6 +19,7 @@ from underpaint_picturebook.judge import OUTPUT_SIDE, JudgeNet, to_input
 from underpaint_picturebook.objects import OBJECTS
 from underpaint_picturebook.palette import COLOURS
 from underpaint_picturebook.styles import STYLES
+from underpaint_picturebook.train import precision
 from underpaint_picturebook.train.data import Renders
 
 NAMES = list(OBJECTS)
@@ -33,7 +34,7 @@ def mean_colours() -> NDArray[np.float64]:
     for where in np.ndindex(means.shape[:3]):
         look, name, colour = LOOKS[where[0]], NAMES[where[1]], list(COLOURS)[where[2]]
         item = world.Placed(name, colour, 0.5, 0.5, 0.3)
-        image, marks = world.render((item,), "plain", look, rng)
+        image, marks = world.render((item,), "plain", look, 0.5, rng)
         means[where] = image[marks > 0].mean(axis=0)
     return means
 
@@ -76,7 +77,7 @@ class JudgeTrainer:
         step = SIDE // OUTPUT_SIDE
         marks = torch.from_numpy(self._data.marks[order][:, step // 2 :: step, step // 2 :: step])
         target = self._classes[picks][torch.arange(len(picks))[:, None, None], marks.long()]
-        with torch.autocast(self._device, torch.bfloat16):
+        with precision.autocast(self._device):
             pixel, place, look = self.net(signal.contiguous(memory_format=torch.channels_last))
         where = F.cross_entropy(pixel.float(), target.to(self._device))
         what = F.cross_entropy(place.float(), self._places[picks].to(self._device))

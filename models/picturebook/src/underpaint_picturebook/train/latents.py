@@ -12,24 +12,29 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from underpaint_picturebook.backgrounds import SIDE
+from underpaint_picturebook.train import precision
 from underpaint_picturebook.train.data import Renders
 from underpaint_picturebook.train.vae import to_signal
 
-WORDS = 9
-"""Most naming tokens of a scene: three objects, two tokens a noun, one a colour."""
+WORDS = 10
+"""Most naming tokens of a scene: three objects, two tokens a noun, one a colour; the ground."""
 MASK_SIDE = 16
 BATCH = 4
 """Pictures encoded at once: few, as the activations at 256x256 are large next to a cache."""
+SAVED = 512
+"""Scenes encoded between two saves."""
 MOST_OBJECTS = 3
+GROUND = MOST_OBJECTS
+"""Index of the ground's mask, after the objects'."""
 
 
 @dataclass(frozen=True)
 class Latents:
     """One row a scene.
 
-    `latents` float16 [N, 4, 32, 32]; `ids` int16 [N, 77]; `masks` uint8 [N, 3, 16, 16], the
-    share of each cell that the object covers in 255ths; `tokens` int8 [N, 9], -1 where unused,
-    and `owners` int8 [N, 9], the object that the token names.
+    `latents` float16 [N, 4, 32, 32]; `ids` int16 [N, 77]; `masks` uint8 [N, 4, 16, 16], the
+    share of each cell that an object, or last the ground, covers in 255ths; `tokens` int8
+    [N, 10], -1 where unused, and `owners` int8 [N, 10], the mask of what the token names.
     """
 
     latents: Tensor
@@ -40,32 +45,38 @@ class Latents:
 
 
 def _encode(vae: AutoencoderTiny, images: np.ndarray, device: str) -> Tensor:
-    with torch.no_grad(), torch.autocast(device, torch.bfloat16):
+    with torch.no_grad(), precision.autocast(device):
         out: Tensor = vae.encode(to_signal(images).to(device)).latents
     scaled: Tensor = out.float() * vae.config.scaling_factor
     return scaled.half().cpu()
 
 
-def _cells(marks: np.ndarray) -> Tensor:
-    """Return the share of each 16x16 cell that objects 1 to 3 cover: uint8 [N, 3, 16, 16]."""
+def _cells(marks: np.ndarray, horizons: np.ndarray) -> Tensor:
+    """Return the share of each 16x16 cell that is object 1 to 3, or ground: uint8 [N, 4, 16, 16].
+
+    `horizons` [N] say where the ground begins, from 0 at the top to 1.
+    """
     step = SIDE // MASK_SIDE
-    blocks = marks.reshape(-1, MASK_SIDE, step, MASK_SIDE, step)
-    shares = [(blocks == k + 1).mean(axis=(2, 4)) for k in range(MOST_OBJECTS)]
-    return torch.from_numpy((255 * np.stack(shares, axis=1)).round().astype(np.uint8))
+    below = np.arange(SIDE)[None, :, None] >= np.round(SIDE * horizons)[:, None, None]
+    layers = [marks == k + 1 for k in range(MOST_OBJECTS)] + [below & (marks == 0)]
+    blocks = np.stack(layers, axis=1).reshape(len(marks), -1, MASK_SIDE, step, MASK_SIDE, step)
+    return torch.from_numpy((255 * blocks.mean(axis=(3, 5))).round().astype(np.uint8))
 
 
 def naming_tokens(truth: dict[str, Any], offsets: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return (token position, object index) for the nouns and colour words of a caption."""
-    found = []
-    for owner, item in enumerate(truth["objects"]):
-        for span in (item["noun"], item["colour_word"]):
-            if span is not None:
-                found += [
-                    (position, owner)
-                    for position, (start, end) in enumerate(offsets)
-                    if start < end and start >= span[0] and end <= span[1]
-                ]
-    return found[:WORDS]
+    """Return (token position, mask index) of every noun, colour word and word for the ground."""
+    named = [
+        (span, owner)
+        for owner, item in enumerate(truth["objects"])
+        for span in (item["noun"], item["colour_word"])
+    ]
+    return [
+        (position, owner)
+        for span, owner in [*named, (truth["ground"], GROUND)]
+        if span is not None
+        for position, (start, end) in enumerate(offsets)
+        if start < end and start >= span[0] and end <= span[1]
+    ]
 
 
 def _text(tokenizer: CLIPTokenizer, truth: list[dict[str, Any]]) -> dict[str, Tensor]:
@@ -87,17 +98,30 @@ def _text(tokenizer: CLIPTokenizer, truth: list[dict[str, Any]]) -> dict[str, Te
 def latents(
     file: Path, data: Renders, vae: AutoencoderTiny, tokenizer: CLIPTokenizer, device: str
 ) -> Latents:
-    """Return the encoded scenes, encoding those that `file` does not hold yet."""
+    """Return the encoded scenes, encoding those that `file` does not hold yet.
+
+    The file is kept up as it goes: an interruption costs `SAVED` scenes at most.
+    """
     done = load_file(file)["latents"] if file.is_file() else torch.empty(0, 4, 32, 32).half()
-    missing = range(len(done), len(data.truth), BATCH)
-    parts = [done, *(_encode(vae, data.images[k : k + BATCH], device) for k in missing)]
-    if len(parts) > 1:
-        partial = file.with_suffix(".partial")
-        save_file({"latents": torch.cat(parts)}, partial)
-        partial.replace(file)
-    cells = [_cells(data.marks[k : k + 256]) for k in range(0, len(data.truth), 256)]
+    while len(done) < len(data.truth):
+        end = min(len(done) + SAVED, len(data.truth))
+        starts = range(len(done), end, BATCH)
+        new = [_encode(vae, data.images[k : min(k + BATCH, end)], device) for k in starts]
+        done = torch.cat([done, *new]).contiguous()
+        _save(file, done)
+    horizons = np.array([item["horizon"] for item in data.truth])
+    cells = [
+        _cells(data.marks[k : k + 256], horizons[k : k + 256])
+        for k in range(0, len(data.truth), 256)
+    ]
     return Latents(
-        latents=torch.cat(parts)[: len(data.truth)],
+        latents=done[: len(data.truth)],
         masks=torch.cat(cells),
         **_text(tokenizer, data.truth),
     )
+
+
+def _save(file: Path, values: Tensor) -> None:
+    partial = file.with_suffix(".partial")
+    save_file({"latents": values}, partial)
+    partial.replace(file)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from underpaint_picturebook.train import parallel
+from underpaint_picturebook.train import parallel, precision
 
 MOMENTUM = 0.95
 BETAS = (0.9, 0.99)
@@ -21,7 +21,7 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 def orthogonalise(matrix: Tensor, rounds: int = 5) -> Tensor:
     """Bring the singular values of a matrix near 1 (quintic Newton-Schulz iteration)."""
     a, b, c = COEFFICIENTS
-    x = matrix.bfloat16()
+    x = matrix.bfloat16() if precision.has_bf16(matrix.device.type) else matrix
     tall = x.shape[0] > x.shape[1]
     x = x.T if tall else x
     x = x / (x.norm() + 1e-7)

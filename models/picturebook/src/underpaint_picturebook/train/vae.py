@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from underpaint_picturebook.backgrounds import SIDE
+from underpaint_picturebook.train import precision
 from underpaint_picturebook.train.data import FIRST_TEST_SEED, Renders
 from underpaint_picturebook.world import scene
 
@@ -77,7 +78,7 @@ class VaeTrainer:
             for k, (y, x) in zip(picks.tolist(), corners.tolist(), strict=True)
         ]
         real = to_signal(np.stack(crops)).to(self._device)
-        with torch.autocast(self._device, torch.bfloat16):
+        with precision.autocast(self._device):
             with torch.set_grad_enabled(not self._freeze):
                 latents = self.vae.encode(real).latents
             noise = torch.randn(latents.shape, generator=generator).to(self._device)
@@ -103,7 +104,7 @@ class VaeTrainer:
 @torch.no_grad()
 def reconstruct(vae: AutoencoderTiny, pixels: np.ndarray, device: str = "cpu") -> np.ndarray:
     """Encode and decode uint8 [N, 256, 256, 3]."""
-    with torch.autocast(device, torch.bfloat16):
+    with precision.autocast(device):
         made = vae.decode(vae.encode(to_signal(pixels).to(device)).latents).sample
     return to_pixels(made)
 
