@@ -115,10 +115,10 @@ def install(unet: UNet2DConditionModel) -> None:
 def _edited_cross(attn: Attention, inputs: _Inputs, edits: EditInputs) -> Tensor:
     rows, bias = edits.source_row, inputs.bias
     from_source = _Inputs(
-        query=inputs.query[rows],
-        key=inputs.key[rows],
+        query=inputs.query.index_select(0, rows),
+        key=inputs.key.index_select(0, rows),
         value=edits.cross_map @ inputs.value,  # P V
-        bias=None if bias is None else bias[rows],
+        bias=None if bias is None else bias.index_select(0, rows),
     )
     kept = inputs._replace(value=edits.cross_scale.unsqueeze(-1) * inputs.value)  # diag(d) V
     return _attend(attn, from_source) + _attend(attn, kept)
@@ -126,7 +126,8 @@ def _edited_cross(attn: Attention, inputs: _Inputs, edits: EditInputs) -> Tensor
 
 def _edited_self(inputs: _Inputs, edits: EditInputs, index: int) -> _Inputs:
     def choose(own: Tensor, gates: Tensor) -> Tensor:
-        return torch.where(gates[index].view(-1, 1, 1), own[edits.source_row], own)
+        taken = own.index_select(0, edits.source_row)
+        return torch.where(gates[index].view(-1, 1, 1), taken, own)
 
     return inputs._replace(
         query=choose(inputs.query, edits.self_q),

@@ -49,6 +49,25 @@ def check_call(call: UNetCall, info: ModelInfo, max_rows: int) -> None:
     _check_readings(call, info, (size[0], size[1]))
 
 
+def check_images(images: Tensor, info: ModelInfo) -> None:
+    """Raise InvalidRequestError unless these are images ``[B, 3, H, W]`` that the VAE takes."""
+    factor = info.vae_factor
+    if images.dim() != 4 or images.shape[1] != 3 or any(s % factor for s in images.shape[2:]):
+        raise InvalidRequestError(
+            f"images: expected [B, 3, H, W] with sides that are multiples of {factor}, got "
+            f"{list(images.shape)}."
+        )
+
+
+def check_latents(latents: Tensor, info: ModelInfo) -> None:
+    """Raise InvalidRequestError unless these are latents ``[B, C, h, w]`` of the model."""
+    channels = info.latent_channels
+    if latents.dim() != 4 or latents.shape[1] != channels:
+        raise InvalidRequestError(
+            f"latents: expected [B, {channels}, h, w], got {list(latents.shape)}."
+        )
+
+
 def hidden_shape(sample: Tensor, info: ModelInfo) -> tuple[int, ...]:
     """Return the shape of the mid block's output for a sample: ``[R, C', h', w']``."""
     site = _find("mid_block", info, ("activation",))
@@ -59,13 +78,14 @@ def hidden_shape(sample: Tensor, info: ModelInfo) -> tuple[int, ...]:
     )
 
 
+def large_map(site: Site, latent_size: tuple[int, int]) -> bool:
+    """Tell whether the site's map is too large to be read: a self map above 32x32."""
+    return site.kind == "self" and _tokens(site, latent_size) > SELF_MAP_LIMIT
+
+
 def refuse_large(sites: tuple[Site, ...], latent_size: tuple[int, int]) -> None:
     """Raise NotOfferedError if a self map among `sites` is larger than 32x32."""
-    large = [
-        site
-        for site in sites
-        if site.kind == "self" and _tokens(site, latent_size) > SELF_MAP_LIMIT
-    ]
+    large = [site for site in sites if large_map(site, latent_size)]
     if large:
         height, width = _size_at(large[0].level, latent_size)
         raise NotOfferedError(

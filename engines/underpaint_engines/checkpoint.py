@@ -123,6 +123,11 @@ def _download(name: str) -> Path:
 
 def _classes(folder: Path) -> dict[str, str]:
     index = folder / "model_index.json"
+    if (folder / "manifest.json").is_file():
+        raise ModelLoadError(
+            f"{folder} is an exported model, which PyTorch does not run. Choose another engine: "
+            "--engine onnxruntime or openvino."
+        )
     if not index.is_file():
         raise ModelLoadError(
             f"{folder} holds no model_index.json, so it is no diffusers folder. Give the folder "

@@ -81,6 +81,14 @@ def digest_files(folder: Path, files: Iterable[Path]) -> str:
     return total.hexdigest()
 
 
+def digest_file(file: Path) -> str:
+    """Return the sha256 of one file's content."""
+    total = hashlib.sha256()
+    for block in _blocks(file):
+        total.update(block)
+    return total.hexdigest()
+
+
 def _weight_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
     single = folder / f"{stem}.{variant + '.' if variant else ''}safetensors"
     if single.is_file():

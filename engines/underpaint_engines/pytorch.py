@@ -10,14 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 from underpaint.engine import EditInputs, Engine, ModelInfo, Pullback, UNetCall, UNetOutput
-from underpaint.errors import InvalidRequestError
 from underpaint.records import Needs, Wrt
 from underpaint.tokens import Tokens
 
 from underpaint_engines import activations, attention
 from underpaint_engines.activations import ActivationControl
 from underpaint_engines.attention import AttentionControl
-from underpaint_engines.calls import check_call, hidden_shape, refuse_large
+from underpaint_engines.calls import (
+    check_call,
+    check_images,
+    check_latents,
+    hidden_shape,
+    refuse_large,
+)
 from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.modules import Modules, describe, load_modules
 from underpaint_engines.tokenizer import PromptTokenizer
@@ -175,12 +180,7 @@ class PyTorchEngine(Engine):
         InvalidRequestError
             If a side is no multiple of the VAE's factor.
         """
-        factor = self._info.vae_factor
-        if images.dim() != 4 or images.shape[1] != 3 or any(s % factor for s in images.shape[2:]):
-            raise InvalidRequestError(
-                f"images: expected [B, 3, H, W] with sides that are multiples of {factor}, got "
-                f"{list(images.shape)}."
-            )
+        check_images(images, self._info)
         encoded = self._vae.encode(images.to(self.device, torch.float32) * 2 - 1)
         posterior = getattr(encoded, "latent_dist", None)  # AutoencoderTiny has no posterior
         latents = encoded.latents if posterior is None else posterior.mode()
@@ -197,11 +197,7 @@ class PyTorchEngine(Engine):
         InvalidRequestError
             If the latents have another number of channels than the model's.
         """
-        channels = self._info.latent_channels
-        if latents.dim() != 4 or latents.shape[1] != channels:
-            raise InvalidRequestError(
-                f"latents: expected [B, {channels}, h, w], got {list(latents.shape)}."
-            )
+        check_latents(latents, self._info)
         scaled = latents.to(self.device, torch.float32) / self._vae.config.scaling_factor
         images: Tensor = self._vae.decode(scaled).sample
         return images / 2 + 0.5

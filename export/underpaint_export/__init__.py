@@ -1,1 +1,1 @@
-"""Exporters from PyTorch modules to other engines' formats; this version has none yet."""
+"""Exporters: a PyTorch checkpoint becomes a bundle of ONNX graphs that compiled engines open."""

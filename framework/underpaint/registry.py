@@ -54,9 +54,10 @@ def load(group: Group, name: str) -> Any:
     try:
         return installed[name].load()
     except (ImportError, AttributeError) as error:
+        point = installed[name]
         raise PluginError(
-            f"The {_singular(group)} {name!r} of {_origin(installed[name])} cannot be imported: "
-            f"{error}. Reinstall the package."
+            f"The {_singular(group)} {name!r} of {_origin(point)} cannot be imported: {error}. "
+            f"{_remedy(point)}"
         ) from error
 
 
@@ -84,6 +85,17 @@ def locate_model(source: str | Path) -> tuple[str, str | Path]:
 
 def _origin(point: EntryPoint) -> str:
     return point.dist.name if point.dist else point.value
+
+
+def optional(point: EntryPoint) -> str | None:
+    """Return what pip installs to bring an optional part, e.g. ``underpaint[onnxruntime]``."""
+    extras = (point.dist.metadata.get_all("Provides-Extra") if point.dist else None) or []
+    return f"{_origin(point)}[{point.name}]" if point.name in extras else None
+
+
+def _remedy(point: EntryPoint) -> str:
+    wanted = optional(point)
+    return f"Install what it needs: pip install '{wanted}'" if wanted else "Reinstall the package."
 
 
 def _singular(group: Group) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 from underpaint.commands.doctor import Finding
 from underpaint.commands.machine import processor
@@ -84,3 +85,12 @@ def test_processor_features():
 def test_finding_without_advice_is_in_order():
     assert Finding("torch", "2").ok
     assert not Finding("torch", "none", "install it").ok
+
+
+def test_doctor_takes_an_optional_engine_for_what_it_is(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "underpaint_engines.openvino", raising=False)
+    _, out, _ = cli("doctor", "--json")
+    found = {each["what"]: each for each in json.loads(out)["findings"]}["engine openvino"]
+    assert found["ok"]
+    assert "pip install 'underpaint[openvino]'" in found["value"]

@@ -10,14 +10,7 @@ import torch
 from underpaint.engine import EditInputs, UNetCall
 from underpaint_engines.pytorch import PyTorchEngine, load
 
-from tests.tiny_checkpoints import Kind, save_tiny_checkpoint
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind], Path]:
-    """Return the folder of a tiny checkpoint; tests must not write into it."""
-    folder = tmp_path_factory.mktemp("checkpoints")
-    return cache(lambda kind: save_tiny_checkpoint(folder / kind, kind))
+from tests.tiny_checkpoints import Kind
 
 
 @pytest.fixture(scope="session")

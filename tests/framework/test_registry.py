@@ -1,3 +1,4 @@
+import sys
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -43,3 +44,12 @@ def test_models_are_installed_names_folders_or_hub_names(tmp_path, monkeypatch):
     assert registry.locate_model("owner/name") == ("owner/name", "owner/name")
     with pytest.raises(UnknownNameError, match=r"no folder, no hub name of the form owner/name"):
         registry.locate_model("./owner/name")
+
+
+def test_an_optional_part_says_which_extra_brings_it(monkeypatch):
+    ours = next(p for p in registry.find("engines").values() if p.name == "openvino")
+    assert registry.optional(ours) == "underpaint[openvino]"
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "underpaint_engines.openvino", raising=False)
+    with pytest.raises(PluginError, match=r"pip install 'underpaint\[openvino\]'"):
+        registry.load("engines", "openvino")

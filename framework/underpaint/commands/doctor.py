@@ -74,11 +74,17 @@ def _installed() -> Iterator[Finding]:
             try:
                 registry.load(group, name)
             except Exception as error:  # whatever a package does when it is imported
-                yield Finding(what, _first_line(error), f"Reinstall or uninstall {origin}.")
+                yield _broken(what, origin, error, registry.optional(point))
             else:
                 yield Finding(what, origin)
     if not registry.find("methods"):
         yield Finding("methods", "none", "pip install underpaint-prompt-to-prompt")
+
+
+def _broken(what: str, origin: str, error: Exception, extra: str | None) -> Finding:
+    if extra and isinstance(error.__cause__, ModuleNotFoundError):
+        return Finding(what, f"not installed; pip install '{extra}' brings it")
+    return Finding(what, _first_line(error), f"Reinstall or uninstall {origin}.")
 
 
 def _hidden_commands() -> Iterator[Finding]:

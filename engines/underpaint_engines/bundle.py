@@ -1,0 +1,143 @@
+"""A bundle: a model's parts as ONNX graphs, and what its manifest says of them.
+
+A bundle is a folder. ``manifest.json`` names every other file with its digest; a graph keeps its
+weights in a safetensors file beside it, which the graphs of one part share.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from underpaint.engine import ModelInfo
+from underpaint.errors import ModelLoadError
+
+from underpaint_engines.files import digest_file, read_json
+
+MANIFEST = "manifest.json"
+Dtype = Literal["fp32", "fp16", "bf16"]
+DTYPES: Mapping[Dtype, torch.dtype] = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Port(_Record):
+    """One input or output of a graph; a dimension is a number or a name ("rows")."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class Graph(_Record):
+    """One ONNX file.
+
+    Attributes
+    ----------
+    file : its path within the bundle; graphs of one folder share that folder's weights.
+    inputs, outputs : in the order of the file.
+    """
+
+    file: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+class Parity(_Record):
+    """One comparison with PyTorch, made when the bundle was written.
+
+    Attributes
+    ----------
+    graph, case : what was compared, on which input.
+    output : the output's name.
+    difference : greatest absolute difference.
+    tolerance : what is allowed.
+    """
+
+    graph: str
+    case: str
+    output: str
+    difference: float
+    tolerance: float
+
+
+class Manifest(_Record):
+    """All that an engine needs to know of a bundle.
+
+    Attributes
+    ----------
+    format : raised whenever the meaning of a bundle changes.
+    info : what the model declares about itself.
+    scaling_factor : latents as the VAE makes them, times this, are those that the UNet sees.
+    dtype, opset, max_rows : as exported.
+    graphs : "text_encoder", "vae_encoder@32x32", "vae_decoder@32x32", "unet/plain@32x32", ...;
+        the size is that of the latent.
+    files : every other file of the bundle and its sha256.
+    parity : the comparisons made.
+    versions : of what wrote the bundle.
+    """
+
+    format: Literal[1] = 1
+    info: ModelInfo
+    scaling_factor: float
+    dtype: Dtype
+    opset: int
+    max_rows: int
+    graphs: dict[str, Graph]
+    files: dict[str, str]
+    parity: tuple[Parity, ...]
+    versions: dict[str, str]
+
+
+def graph_name(part: str, size: tuple[int, int]) -> str:
+    """Return the manifest's name of a graph for latents of a size (h, w)."""
+    return f"{part}@{size[0]}x{size[1]}"
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``manifest.json``; the bundle's last file."""
+    text = json.dumps(manifest.model_dump(mode="json"), indent=1)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read ``manifest.json``.
+
+    Raises
+    ------
+    ModelLoadError
+        If it is missing or not of this version of the format.
+    """
+    try:
+        return Manifest.model_validate(read_json(folder / MANIFEST))
+    except ValidationError as error:
+        raise ModelLoadError(
+            f"{folder / MANIFEST} is not of a bundle that this version reads ({error}). "
+            "Write it again: underpaint export MODEL --to onnxruntime -o FOLDER"
+        ) from error
+
+
+def verify(folder: Path, manifest: Manifest) -> None:
+    """Compare every file of a bundle with its digest.
+
+    Raises
+    ------
+    ModelLoadError
+        Naming the first file that is missing or has changed.
+    """
+    for name, digest in manifest.files.items():
+        file = folder / name
+        if not file.is_file():
+            raise ModelLoadError(f"{file} is missing. Export the model again.")
+        if digest_file(file) != digest:
+            raise ModelLoadError(f"{file} has changed since it was written. Export it again.")

@@ -1,0 +1,192 @@
+"""Bundles made on first use, kept for the next time.
+
+An entry's name is a digest of everything that its content depends on, so that another model,
+another precision or another version is another entry. Entries appear whole, are checked before they
+are opened, and are made again if anything of them has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+from underpaint import registry
+from underpaint.errors import InvalidRequestError, ModelLoadError
+
+from underpaint_engines.bundle import MANIFEST, Manifest, read_manifest, verify
+from underpaint_engines.checkpoint import open_checkpoint
+from underpaint_engines.compiled import CompiledEngine
+from underpaint_engines.runtime import Runtime
+
+FOLDER_VARIABLE = "UNDERPAINT_CACHE"
+LIMIT_VARIABLE = "UNDERPAINT_CACHE_GB"
+USUAL_LIMIT_GB = 20.0
+STALE_SECONDS = 24 * 3600
+"""Age from which an unfinished entry is taken for what an interrupted export left."""
+
+_PACKAGES = ("underpaint", "torch", "diffusers", "transformers", "onnx", "onnxscript")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One bundle of the cache; `problem` says why it cannot be used."""
+
+    folder: Path
+    model: str
+    dtype: str
+    size: int
+    """In bytes."""
+    used: float
+    """When it was last opened, in seconds since the epoch."""
+    problem: str | None
+
+
+def open_engine(source: str | Path, *, name: str, runtime: Runtime) -> CompiledEngine:
+    """Open a bundle, or the cached bundle of a checkpoint, exporting it if there is none.
+
+    Raises
+    ------
+    ModelLoadError
+        If the checkpoint or the bundle cannot be used.
+    """
+    folder = Path(source)
+    if not (folder / MANIFEST).is_file():
+        folder = cached(source, name=name, runtime=runtime)
+        return CompiledEngine(folder, read_manifest(folder), name, runtime)
+    manifest = read_manifest(folder)
+    verify(folder, manifest)
+    return CompiledEngine(folder, manifest, name, runtime)
+
+
+def cached(source: str | Path, *, name: str, runtime: Runtime) -> Path:
+    """Return the bundle of a checkpoint, whole and checked; make it if need be.
+
+    Of several processes that ask at once, one exports and the others wait for it.
+    """
+    checkpoint = open_checkpoint(source)
+    folder = cache_folder() / _key(checkpoint.digest, runtime)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if _problem(folder) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            export = registry.load("exporters", runtime.name)
+            export(checkpoint.folder, folder, runtime=runtime, name=name)
+            prune(keep=folder)
+    os.utime(folder)
+    return folder
+
+
+def cache_folder() -> Path:
+    """Return where bundles are kept: $UNDERPAINT_CACHE, or the user's cache folder."""
+    own = os.environ.get(FOLDER_VARIABLE)
+    return Path(own) if own else user_cache_path("underpaint") / "bundles"
+
+
+def entries(*, check: bool = False) -> list[Entry]:
+    """Return what the cache holds, the longest unused first.
+
+    `check` compares every file with its digest.
+    """
+    folders = [each for each in _folders() if not each.name.startswith(".")]
+    return sorted((_entry(each, check) for each in folders), key=lambda entry: entry.used)
+
+
+def prune(keep: Path | None = None, *, everything: bool = False) -> list[Path]:
+    """Remove the longest unused entries until the rest is within the limit; return what went.
+
+    What an interrupted export left goes as well. `keep` stays.
+    """
+    now = time.time()
+    gone = [
+        each
+        for each in _folders()
+        if each.name.startswith(".") and now - each.stat().st_mtime > STALE_SECONDS
+    ]
+    left = [entry for entry in entries() if entry.folder != keep]
+    total = sum(entry.size for entry in entries())
+    limit = 0.0 if everything else _limit()
+    for entry in left:
+        if entry.problem is None and total <= limit:
+            continue
+        gone.append(entry.folder)
+        total -= entry.size
+    for folder in gone:
+        shutil.rmtree(folder)
+    return gone
+
+
+def _key(digest: str, runtime: Runtime) -> str:
+    content = {
+        "model": digest,
+        "graphs": runtime.graph_dtype,
+        "runtime": {runtime.name: runtime.versions},
+        "packages": {name: version(name) for name in _PACKAGES},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _folders() -> Iterator[Path]:
+    root = cache_folder()
+    yield from (each for each in (root.iterdir() if root.is_dir() else ()) if each.is_dir())
+
+
+def _entry(folder: Path, check: bool) -> Entry:
+    manifest = _manifest(folder)
+    return Entry(
+        folder=folder,
+        model=manifest.info.name if manifest else "",
+        dtype=manifest.dtype if manifest else "",
+        size=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
+        used=folder.stat().st_mtime,
+        problem=_problem(folder) if check or manifest is None else None,
+    )
+
+
+def _manifest(folder: Path) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except ModelLoadError:
+        return None
+
+
+def _problem(folder: Path) -> str | None:
+    """Return why a bundle cannot be opened, or None."""
+    try:
+        verify(folder, read_manifest(folder))
+    except ModelLoadError as error:
+        return str(error)
+    return None
+
+
+def _limit() -> float:
+    given = os.environ.get(LIMIT_VARIABLE, str(USUAL_LIMIT_GB))
+    try:
+        return float(given) * 1e9
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"{LIMIT_VARIABLE}={given!r} is no number of gigabytes; give e.g. 20."
+        ) from error
+
+
+def describe(found: Sequence[Entry]) -> list[dict[str, object]]:
+    """Return entries as JSON."""
+    return [
+        {
+            "folder": str(entry.folder),
+            "model": entry.model,
+            "dtype": entry.dtype,
+            "bytes": entry.size,
+            "used": entry.used,
+            "problem": entry.problem,
+        }
+        for entry in found
+    ]

@@ -1,0 +1,150 @@
+"""The ONNX Runtime engine: a bundle's graphs on the CPU or CUDA provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime
+import torch
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+from torch import Tensor
+from underpaint.errors import ModelLoadError
+
+from underpaint_engines.bundle import Dtype, Graph
+from underpaint_engines.cache import open_engine
+from underpaint_engines.compiled import CompiledEngine
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+def load(
+    source: str | Path,
+    *,
+    name: str,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> CompiledEngine:
+    """Open a bundle, or export a checkpoint on first use and open what was cached.
+
+    Parameters
+    ----------
+    source : a bundle, a diffusers folder, or a hub name.
+    name : the model's name, for messages and recipes.
+    dtype : the precision the UNet computes in.
+    device : ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    ModelLoadError
+        If the checkpoint or the bundle cannot be used, or the device has no provider.
+    """
+    return open_engine(source, name=name, runtime=OnnxRuntime(torch.device(device), dtype))
+
+
+class OnnxRuntime:
+    """Compiles graphs with ONNX Runtime.
+
+    Parameters
+    ----------
+    device : ``cpu`` or ``cuda``.
+    dtype : fp32; its CPU kernels for attention know no other.
+
+    Raises
+    ------
+    ModelLoadError
+        If the installed ONNX Runtime has no provider for the device, or for another precision.
+    """
+
+    name = "onnxruntime"
+    graph_dtype: Dtype = "fp32"
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        if dtype != torch.float32:
+            raise ModelLoadError(
+                f"The onnxruntime engine computes in torch.float32, not {dtype}. For bf16 on a "
+                "processor that has it use engine='openvino'."
+            )
+        provider = PROVIDERS.get(device.type)
+        installed = onnxruntime.get_available_providers()
+        if provider not in installed:
+            raise ModelLoadError(
+                f"ONNX Runtime {onnxruntime.__version__} cannot run on {device.type!r}: it has "
+                f"{', '.join(installed)}. Use device='cpu', or install onnxruntime-gpu."
+            )
+        self.device = device
+        self.dtype = dtype
+        self._provider = provider
+        self.versions = {"onnxruntime": onnxruntime.__version__}
+
+    def open(self, folder: Path, graph: Graph, outputs: Sequence[str]) -> _Session:
+        """Compile a graph with these of its outputs only."""
+        file = folder / graph.file
+        options = onnxruntime.SessionOptions()
+        # The same number of threads as PyTorch, whose work alternates with the session's.
+        options.intra_op_num_threads = torch.get_num_threads()
+        # Nor may they spin between two runs, on the cores that PyTorch then needs.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry(_WEIGHTS_FOLDER, str(file.parent))
+        session = onnxruntime.InferenceSession(
+            _pruned(file, outputs), options, providers=[self._provider]
+        )
+        return _Session(session, graph, tuple(outputs), self.device)
+
+
+class _Session:
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        graph: Graph,
+        outputs: tuple[str, ...],
+        device: torch.device,
+    ) -> None:
+        self._session = session
+        self._kinds = {port.name: np.dtype(port.dtype).type for port in graph.inputs}
+        self._dtypes = {port.name: getattr(torch, port.dtype) for port in graph.inputs}
+        self._inputs = [each.name for each in session.get_inputs()]
+        self._outputs = outputs
+        self._device = device
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run the graph; inputs are read where they lie, outputs are handed over uncopied."""
+        binding = self._session.io_binding()
+        held = {
+            name: _ready(inputs[name], self._dtypes[name], self._device) for name in self._inputs
+        }
+        for name, value in held.items():
+            binding.bind_input(
+                name,
+                self._device.type,
+                self._device.index or 0,
+                self._kinds[name],
+                tuple(value.shape),
+                value.data_ptr(),
+            )
+        for name in self._outputs:
+            binding.bind_output(name, self._device.type)
+        self._session.run_with_iobinding(binding)
+        values = binding.get_outputs()
+        return {
+            name: torch.utils.dlpack.from_dlpack(value)
+            for name, value in zip(self._outputs, values, strict=True)
+        }
+
+
+def _ready(value: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return value.detach().to(device, dtype).contiguous()
+
+
+def _pruned(file: Path, outputs: Sequence[str]) -> bytes:
+    """Return the graph with some of its outputs, and no node that only the others need."""
+    model = ir.load(file)
+    kept = [value for value in model.graph.outputs if value.name in set(outputs)]
+    model.graph.outputs.clear()
+    model.graph.outputs.extend(kept)
+    RemoveUnusedNodesPass()(model)
+    content: bytes = ir.to_proto(model).SerializeToString()
+    return content

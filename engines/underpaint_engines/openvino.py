@@ -1,0 +1,152 @@
+"""The OpenVINO engine: a bundle's graphs on OpenVINO's CPU plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any
+
+import openvino
+import torch
+from torch import Tensor
+from underpaint.errors import ModelLoadError
+
+from underpaint_engines.bundle import Dtype, Graph
+from underpaint_engines.cache import open_engine
+from underpaint_engines.compiled import CompiledEngine
+
+
+def load(
+    source: str | Path,
+    *,
+    name: str,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> CompiledEngine:
+    """Open a bundle, or export a checkpoint on first use and open what was cached.
+
+    Parameters
+    ----------
+    source : a bundle, a diffusers folder, or a hub name.
+    name : the model's name, for messages and recipes.
+    dtype : the precision the UNet computes in; bf16 runs the fp32 graphs with OpenVINO's
+        precision hint.
+    device : ``cpu``.
+
+    Raises
+    ------
+    ModelLoadError
+        If the checkpoint or the bundle cannot be used, or the device is none of OpenVINO's here.
+    """
+    return open_engine(source, name=name, runtime=OpenVino(torch.device(device), dtype))
+
+
+class OpenVino:
+    """Compiles graphs with OpenVINO, for each number of rows when it is first asked for.
+
+    Parameters
+    ----------
+    device : ``cpu``.
+    dtype : fp32, or bf16 as a precision hint where the processor has it.
+
+    Raises
+    ------
+    ModelLoadError
+        For another device or precision.
+    """
+
+    name = "openvino"
+    graph_dtype: Dtype = "fp32"
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        if device.type != "cpu":
+            raise ModelLoadError(f"The openvino engine runs on device='cpu', not {str(device)!r}.")
+        core = openvino.Core()
+        able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        hints = {torch.float32: "f32", torch.bfloat16: "bf16"}
+        if dtype not in hints or (dtype == torch.bfloat16 and "BF16" not in able):
+            raise ModelLoadError(
+                f"OpenVINO does not compute in {dtype} on this processor (it has "
+                f"{', '.join(able)}). Use dtype=torch.float32."
+            )
+        self.device = device
+        self.dtype = dtype
+        self.versions = {"openvino": openvino.__version__}
+        self._core = core
+        self._config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": hints[dtype],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+
+    def open(self, folder: Path, graph: Graph, outputs: Sequence[str]) -> _Session:
+        """Read a graph with these of its outputs only."""
+        model = self._core.read_model(folder / graph.file)
+        kept = [model.output(name) for name in outputs]
+        pruned = openvino.Model(kept, model.get_parameters(), graph.file)
+        return _Session(self, pruned, graph, tuple(outputs))
+
+    def compile(self, model: openvino.Model) -> openvino.CompiledModel:
+        """Compile a model whose shapes are all known."""
+        return self._core.compile_model(model, "CPU", self._config)
+
+
+class _Session:
+    """One compiled model for each number of rows; fixed shapes run faster than open ones."""
+
+    def __init__(
+        self, runtime: OpenVino, model: openvino.Model, graph: Graph, outputs: tuple[str, ...]
+    ) -> None:
+        self._runtime = runtime
+        self._model = model
+        self._ports = graph.inputs
+        self._outputs = outputs
+        self._requests: dict[int, _Requests] = {}
+        self._lock = Lock()
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run the graph; inputs are read where they lie."""
+        ready = {port.name: _ready(inputs[port.name], port.dtype) for port in self._ports}
+        with self._for(ready).one() as request:
+            request.infer({name: value.numpy() for name, value in ready.items()}, share_inputs=True)
+            # The outputs lie in the request's memory, which its next run writes to.
+            return {
+                name: torch.from_numpy(request.get_tensor(name).data.copy())
+                for name in self._outputs
+            }
+
+    def _for(self, inputs: Mapping[str, Tensor]) -> _Requests:
+        rows = len(inputs[self._ports[0].name])
+        with self._lock:
+            if rows not in self._requests:
+                fixed = self._model.clone()
+                fixed.reshape({name: list(value.shape) for name, value in inputs.items()})
+                self._requests[rows] = _Requests(self._runtime.compile(fixed))
+        return self._requests[rows]
+
+
+class _Requests:
+    """The inference requests of a compiled model: as many as ever ran at the same time."""
+
+    def __init__(self, compiled: openvino.CompiledModel) -> None:
+        self._compiled = compiled
+        self._idle: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+
+    @contextmanager
+    def one(self) -> Iterator[openvino.InferRequest]:
+        """Lend a request that nobody else uses."""
+        try:
+            request = self._idle.get_nowait()
+        except Empty:
+            request = self._compiled.create_infer_request()
+        try:
+            yield request
+        finally:
+            self._idle.put(request)
+
+
+def _ready(value: Tensor, dtype: str) -> Tensor:
+    return value.detach().to("cpu", getattr(torch, dtype)).contiguous()

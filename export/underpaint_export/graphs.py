@@ -1,0 +1,146 @@
+"""What is exported: each graph with its example inputs and the names of its ports.
+
+A graph has every reading as an output; a runtime drops those that a run does not ask for before it
+compiles, so a tap costs nothing until it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from underpaint.engine import EditInputs, ModelInfo
+from underpaint_engines import activations, attention
+from underpaint_engines.bundle import graph_name
+from underpaint_engines.calls import hidden_shape, large_map
+from underpaint_engines.modules import Modules
+from underpaint_engines.readings import NOISE, output_name
+
+from underpaint_export.wrappers import (
+    DecoderGraph,
+    EditedUNetGraph,
+    EncoderGraph,
+    TextGraph,
+    UNetGraph,
+)
+
+EXAMPLE_ROWS = 3
+"""Rows of the example inputs: a number that no other dimension has, so none is taken for it."""
+
+
+@dataclass(frozen=True, eq=False)
+class GraphSpec:
+    """One graph to export.
+
+    Attributes
+    ----------
+    name : as in the manifest.
+    module : takes the inputs in their order and returns the outputs in theirs.
+    inputs : example inputs by name.
+    outputs : their names.
+    variadic : how many inputs, at the end, the module takes as ``*args``.
+    batched : whether rows are dynamic; else there is one.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: Mapping[str, Tensor]
+    outputs: tuple[str, ...]
+    variadic: int = 0
+    batched: bool = False
+
+    @property
+    def part(self) -> str:
+        """The part of the model, which is the folder of the graph's file."""
+        return self.name.partition("@")[0].partition("/")[0]
+
+
+def unet_specs(
+    modules: Modules,
+    info: ModelInfo,
+    size: tuple[int, int],
+    extra: Mapping[str, Tensor] | None = None,
+) -> list[GraphSpec]:
+    """Return the UNet's two graphs for latents of `size` (h, w): plain, and with edits.
+
+    `extra` are examples of the further inputs that the UNet takes, `EXAMPLE_ROWS` rows each. The
+    processors and hooks are installed on the UNet on the way.
+    """
+    attention.install(modules.unet)
+    activations.install(modules.unet)
+    extra = dict(extra or {})
+    maps = tuple(
+        s.name for s in info.sites.all if s.kind != "activation" and not large_map(s, size)
+    )
+    features = tuple(site.name for site in info.sites.of_kind("activation"))
+    outputs = (
+        NOISE,
+        *(output_name(site, "mean") for site in maps),
+        *(output_name(site, "all") for site in maps),
+        *(output_name(site, "feature") for site in features),
+    )
+    plain, edits = _sample(info, size), _edits(info, size)
+    readings = (maps, features, tuple(extra))
+    return [
+        GraphSpec(
+            graph_name("unet/plain", size),
+            UNetGraph(modules.unet, *readings),
+            {**plain, **extra},
+            outputs,
+            len(extra),
+            batched=True,
+        ),
+        GraphSpec(
+            graph_name("unet/edit", size),
+            EditedUNetGraph(modules.unet, *readings),
+            {**plain, **edits, **extra},
+            outputs,
+            len(extra),
+            batched=True,
+        ),
+    ]
+
+
+def text_spec(modules: Modules, info: ModelInfo) -> GraphSpec:
+    """Return the text encoder's graph, for one prompt."""
+    vocabulary = modules.text_encoder.config.vocab_size
+    ids = torch.randint(0, vocabulary, (1, info.context_length))
+    text = TextGraph(modules.text_encoder)
+    return GraphSpec("text_encoder", text, {"ids": ids}, ("embeddings",))
+
+
+def codec_specs(modules: Modules, info: ModelInfo, size: tuple[int, int]) -> list[GraphSpec]:
+    """Return the graphs of the VAE's encoder and decoder for one latent of `size`."""
+    images = torch.rand(1, 3, *(side * info.vae_factor for side in size))
+    latents = torch.randn(1, info.latent_channels, *size)
+    encoder, decoder = EncoderGraph(modules), DecoderGraph(modules)
+    return [
+        GraphSpec(graph_name("vae_encoder", size), encoder, {"images": images}, ("latents",)),
+        GraphSpec(graph_name("vae_decoder", size), decoder, {"latents": latents}, ("images",)),
+    ]
+
+
+def _sample(info: ModelInfo, size: tuple[int, int]) -> dict[str, Tensor]:
+    return {
+        "sample": torch.randn(EXAMPLE_ROWS, info.latent_channels, *size),
+        "timestep": torch.linspace(1, info.noise.levels - 1, EXAMPLE_ROWS),
+        "context": torch.randn(EXAMPLE_ROWS, info.context_length, info.context_width),
+    }
+
+
+def _edits(info: ModelInfo, size: tuple[int, int]) -> dict[str, Tensor]:
+    """Return edit inputs that change nothing."""
+    sites = len(info.sites.of_kind("self"))
+    identity = EditInputs.identity(EXAMPLE_ROWS, info.context_length, sites)
+    sample = torch.empty(EXAMPLE_ROWS, info.latent_channels, *size)
+    return {
+        "source_row": identity.source_row,
+        "cross_map": identity.cross_map,
+        "cross_scale": identity.cross_scale,
+        "self_q": identity.self_q,
+        "self_k": identity.self_k,
+        "self_v": identity.self_v,
+        "hidden_delta": torch.zeros(hidden_shape(sample, info)),
+    }

@@ -1,0 +1,36 @@
+"""Tiny models, made once for all tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from underpaint_engines.onnxruntime import OnnxRuntime
+from underpaint_export.bundle import write_bundle
+
+from tests.tiny_checkpoints import Kind, save_tiny_checkpoint
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Kind], Path]:
+    """Return the folder of a tiny checkpoint; tests must not write into it."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return cache(lambda kind: save_tiny_checkpoint(folder / kind, kind))
+
+
+@pytest.fixture(scope="session")
+def bundle_of(
+    checkpoint: Callable[[Kind], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Kind], Path]:
+    """Return a tiny checkpoint's bundle; tests must not write into it."""
+    folder = tmp_path_factory.mktemp("bundles")
+
+    def export(kind: Kind) -> Path:
+        runtime = OnnxRuntime(torch.device("cpu"), torch.float32)
+        write_bundle(checkpoint(kind), folder / kind, runtime=runtime, name=kind, quiet=True)
+        return folder / kind
+
+    return cache(export)

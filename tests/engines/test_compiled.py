@@ -1,0 +1,216 @@
+"""The engines of a bundle say what the PyTorch engine says."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from underpaint import Pipeline
+from underpaint.engine import concat
+from underpaint.errors import (
+    InvalidRequestError,
+    ModelLoadError,
+    NotOfferedError,
+    UnknownSiteError,
+)
+from underpaint.records import Needs, Tap
+from underpaint.sites import SiteSelector
+from underpaint_engines import onnxruntime, openvino
+from underpaint_prompt_to_prompt import LocalBlend, PromptToPrompt
+
+KIND = "tiny-vae"
+NEAR = {"atol": 1e-4, "rtol": 1e-4}
+
+
+@pytest.fixture(scope="session")
+def compiled_of(bundle_of):
+    loaders = {"onnxruntime": onnxruntime.load, "openvino": openvino.load}
+    return cache(lambda name: loaders[name](bundle_of(KIND), name=KIND))
+
+
+@pytest.fixture(params=["onnxruntime", "openvino"])
+def compiled(request, compiled_of):
+    return compiled_of(request.param)
+
+
+@pytest.fixture
+def torch_engine(engine_of):
+    return engine_of(KIND)
+
+
+@pytest.fixture
+def edits(torch_engine, make_edits):
+    """Return edits of every kind that graphs have: all but the bias."""
+    return lambda **options: replace(make_edits(torch_engine, **options), cross_bias={})
+
+
+def assert_alike(compiled, torch_engine, call):
+    got, expected = compiled.predict(call), torch_engine.predict(call)
+    torch.testing.assert_close(got.noise, expected.noise, **NEAR)
+    assert got.maps.keys() == expected.maps.keys()
+    assert got.features.keys() == expected.features.keys()
+    for name, value in expected.maps.items():
+        torch.testing.assert_close(got.maps[name], value, **NEAR)
+    for name, value in expected.features.items():
+        torch.testing.assert_close(got.features[name], value, **NEAR)
+
+
+def test_it_describes_the_same_model(compiled, torch_engine):
+    assert compiled.info == torch_engine.info
+    assert (compiled.dtype, compiled.device) == (torch.float32, torch.device("cpu"))
+    assert compiled.max_rows == 16
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_plain_calls(compiled, torch_engine, make_call, seed, rows):
+    assert_alike(compiled, torch_engine, make_call(torch_engine, rows=rows, seed=seed))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_edited_calls(compiled, torch_engine, make_call, edits, seed):
+    call = make_call(torch_engine, seed=seed, edits=edits(seed=seed))
+    assert_alike(compiled, torch_engine, call)
+    plain = torch_engine.predict(replace(call, edits=None)).noise
+    assert (compiled.predict(call).noise - plain).abs().max() > 1e-2
+
+
+def test_every_reading(compiled, torch_engine, make_call, edits):
+    sites = torch_engine.info.sites
+    attention = [site.name for site in sites.all if site.kind != "activation"]
+    features = frozenset(site.name for site in sites.of_kind("activation"))
+    for heads in ("mean", "all"):
+        maps = dict.fromkeys(attention, heads)
+        call = make_call(torch_engine, maps=maps, features=features, edits=edits())
+        assert_alike(compiled, torch_engine, call)
+
+
+def test_the_mid_blocks_delta(compiled, torch_engine, make_call):
+    call = make_call(torch_engine)
+    side = 16 >> torch_engine.info.sites.deepest_level
+    moved = replace(call, hidden_delta=torch.randn(3, 32, side, side))
+    assert_alike(compiled, torch_engine, moved)
+    assert (compiled.predict(moved).noise - compiled.predict(call).noise).abs().max() > 1e-3
+
+
+def test_identity_edits_change_nothing(compiled, torch_engine, make_call, edits):
+    call = make_call(torch_engine)
+    identity = type(edits()).identity(3, 77, len(torch_engine.info.sites.of_kind("self")))
+    same = compiled.predict(replace(call, edits=identity)).noise
+    torch.testing.assert_close(same, compiled.predict(call).noise, atol=1e-5, rtol=0)
+
+
+def test_a_concatenation_equals_its_parts(compiled, torch_engine, make_call, edits):
+    first = make_call(torch_engine, rows=2, edits=edits(rows=2))
+    second = make_call(torch_engine, rows=3, seed=1, edits=edits(seed=1))
+    whole = compiled.predict(concat([first, second])).noise
+    parts = torch.cat([compiled.predict(call).noise for call in (first, second)])
+    torch.testing.assert_close(whole, parts, atol=1e-5, rtol=0)
+
+
+def test_the_codecs(compiled, torch_engine):
+    tokens = compiled.tokenize(["a cat on grass", "the red dog"])
+    assert tokens == torch_engine.tokenize(["a cat on grass", "the red dog"])
+    torch.testing.assert_close(
+        compiled.encode_text(tokens), torch_engine.encode_text(tokens), **NEAR
+    )
+    images = torch.rand(2, 3, 32, 32)
+    latents = compiled.encode_image(images)
+    torch.testing.assert_close(latents, torch_engine.encode_image(images), **NEAR)
+    torch.testing.assert_close(
+        compiled.decode_latents(latents), torch_engine.decode_latents(latents), **NEAR
+    )
+
+
+def test_threads_give_the_bytes_of_one(compiled, torch_engine, make_call, edits):
+    calls = [make_call(torch_engine, seed=k, edits=edits(seed=k)) for k in range(8)]
+    alone = [compiled.predict(call).noise.clone() for call in calls]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda call: compiled.predict(call).noise.clone(), calls))
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("target", "options"),
+    [
+        ("a red cat on the grass", {"blend": LocalBlend(words=("cat",))}),
+        ("a cat on the grass", {"reweight": {"cat": 3.0}}),
+        ("a dog on the grass", {}),
+    ],
+)
+def test_whole_edits_have_the_latents_of_pytorch(compiled, torch_engine, target, options):
+    edit = PromptToPrompt(source="a cat on the grass", **options)
+    call = {"edits": [edit], "num_inference_steps": 8, "seed": 3, "output_type": "latent"}
+    got, expected = (Pipeline(e)(target, **call) for e in (compiled, torch_engine))
+    torch.testing.assert_close(got.latents, expected.latents, atol=1e-3, rtol=0)
+    plain = Pipeline(compiled)(target, **{**call, "edits": []}).latents
+    assert (plain - expected.latents).abs().max() > 1e-2
+
+
+def test_a_need_is_compiled_before_the_run_and_serves_smaller_ones(
+    bundle_of, make_call, torch_engine, monkeypatch
+):
+    engine = onnxruntime.load(bundle_of(KIND), name=KIND)
+    opened = []
+    open_ = onnxruntime.OnnxRuntime.open
+    monkeypatch.setattr(
+        onnxruntime.OnnxRuntime,
+        "open",
+        lambda self, folder, graph, outputs: (
+            opened.append((graph.file, len(outputs))) or open_(self, folder, graph, outputs)
+        ),
+    )
+    engine.check(Needs(taps=(Tap(SiteSelector("cross")),), edits=True))
+    sites = len(engine.info.sites.of_kind("cross"))
+    assert opened == [("unet/edit_16x16.onnx", 1 + sites)]
+    engine.predict(make_call(torch_engine))
+    name = engine.info.sites.of_kind("cross")[0].name
+    engine.predict(make_call(torch_engine, maps={name: "mean"}))
+    assert len(opened) == 1
+    engine.predict(make_call(torch_engine, maps={name: "all"}))
+    assert opened[1:] == [("unet/plain_16x16.onnx", 2)]
+
+
+def test_what_it_does_not_offer_is_refused(compiled, torch_engine, make_call, make_edits):
+    with pytest.raises(NotOfferedError, match="engine='pytorch'"):
+        compiled.check(Needs(gradient=frozenset({"sample"})))
+    with pytest.raises(NotOfferedError, match="engine='pytorch'"):
+        compiled.linearize(make_call(torch_engine), "sample")
+    with pytest.raises(NotOfferedError, match="cross_bias"):
+        compiled.predict(make_call(torch_engine, edits=make_edits(torch_engine)))
+    call = make_call(torch_engine)
+    with pytest.raises(NotOfferedError, match=r"no graph unet/plain@8x8.*--size"):
+        compiled.predict(replace(call, sample=call.sample[..., :8, :8]))
+
+
+def test_what_does_not_fit_is_refused_by_name(compiled, torch_engine, make_call):
+    call = make_call(torch_engine)
+    with pytest.raises(InvalidRequestError, match="context"):
+        compiled.predict(replace(call, context=call.context[:, :5]))
+    with pytest.raises(UnknownSiteError, match="nowhere"):
+        compiled.predict(replace(call, maps={"nowhere": "mean"}))
+    with pytest.raises(UnknownSiteError):
+        compiled.check(Needs(taps=(Tap(SiteSelector("cross", levels=frozenset({9}))),)))
+    with pytest.raises(InvalidRequestError, match="images"):
+        compiled.encode_image(torch.rand(1, 3, 33, 32))
+    with pytest.raises(InvalidRequestError, match="latents"):
+        compiled.decode_latents(torch.rand(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("engine", [onnxruntime, openvino])
+def test_a_precision_or_device_that_a_runtime_lacks_is_refused(engine, bundle_of):
+    with pytest.raises(ModelLoadError, match=r"torch\.float32"):
+        engine.load(bundle_of(KIND), name=KIND, dtype=torch.float16)
+    with pytest.raises(ModelLoadError, match="cpu"):
+        engine.load(bundle_of(KIND), name=KIND, device="meta")
+
+
+def test_they_are_installed():
+    from underpaint.registry import find
+
+    points = find("engines")
+    assert points["onnxruntime"].load() is onnxruntime.load
+    assert points["openvino"].load() is openvino.load
