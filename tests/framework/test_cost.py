@@ -2,15 +2,9 @@
 
 import subprocess
 import sys
-import time
 
-import pytest
-import torch
-from underpaint import Move, Prediction, hookimpl
-from underpaint.hooks import Hooks
+from underpaint import hookimpl
 from underpaint.testing import EditSession, ToyEngine
-
-MICROSECONDS = 1e6
 
 
 def run_python(code):
@@ -68,64 +62,6 @@ def test_prompts_are_encoded_once_a_call():
 
     EditSession(type(EditSession().pipeline)(Engine()))(prompt=["a dog", "a cat", "a dog"])
     assert batches == [["", "a dog", "a cat"]]
-
-
-class Still:
-    """Replaces what core computes by constants, and so leaves the calls alone."""
-
-    latents = torch.zeros(1, 4, 8, 8)
-    prediction = Prediction(latents, 0.5, latents, latents, latents, latents)
-
-    @hookimpl
-    def combine(self):
-        return self.latents
-
-    @hookimpl
-    def advance(self):
-        return self.latents
-
-
-def best(function, repeats=30, number=50):
-    """Return the least seconds of one call: what is left when nothing else runs."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        for _ in range(number):
-            function()
-        times.append((time.perf_counter() - started) / number)
-    return min(times)
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_hooks_cost_at_most_twenty_microseconds_a_step(make_method, count):
-    """All hooks of one step, each answered by a constant, and the observers of one plugin."""
-
-    class Watches:
-        @hookimpl
-        def before_step(self, step):
-            pass
-
-        @hookimpl
-        def after_step(self, step):
-            pass
-
-    hooks = Hooks([make_method(Still, "still"), *[make_method(Watches, "watches")] * count])
-
-    class Step:
-        latents = Still.latents
-        move = Move(1, 0)
-
-    step = Step()
-
-    def one_step():
-        hooks.before_step(step)
-        hooks.attention_edits(step)
-        hooks.guidance(step)
-        hooks.combine(step, None)
-        hooks.advance(step, Still.prediction)
-        hooks.after_step(step, Still.latents)
-
-    assert best(one_step) * MICROSECONDS <= 20
 
 
 def test_hooks_are_called_a_fixed_number_of_times_a_step(edit_session, make_method):
