@@ -27,6 +27,20 @@ DTYPES: Mapping[Dtype, torch.dtype] = {
 }
 
 
+def dtype_name(dtype: torch.dtype) -> Dtype:
+    """Return a precision's short name.
+
+    Raises
+    ------
+    ModelLoadError
+        If it is none that a model runs in.
+    """
+    for name, known in DTYPES.items():
+        if known == dtype:
+            return name
+    raise ModelLoadError(f"No engine computes in {dtype}. Use one of {', '.join(DTYPES)}.")
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -45,10 +59,12 @@ class Graph(_Record):
     Attributes
     ----------
     file : its path within the bundle; graphs of one folder share that folder's weights.
+    dtype : the precision it computes in; what goes in and out is fp32 all the same.
     inputs, outputs : in the order of the file.
     """
 
     file: str
+    dtype: Dtype
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
 
@@ -71,6 +87,23 @@ class Parity(_Record):
     tolerance: float
 
 
+class Compiled(_Record):
+    """One graph that was compiled, not executed, for a device that is not there.
+
+    Attributes
+    ----------
+    graph : what was compiled.
+    target : by what and for which device, e.g. "TensorRT-RTX 1.7.1, SM 8.9".
+    size : of the engine, in bytes.
+    seconds : that it took.
+    """
+
+    graph: str
+    target: str
+    size: int
+    seconds: float
+
+
 class Manifest(_Record):
     """All that an engine needs to know of a bundle.
 
@@ -78,24 +111,25 @@ class Manifest(_Record):
     ----------
     format : raised whenever the meaning of a bundle changes.
     info : what the model declares about itself.
-    scaling_factor : latents as the VAE makes them, times this, are those that the UNet sees.
-    dtype, opset, max_rows : as exported.
+    dtype : of the UNet's graphs; codecs, which run once per image, are fp32.
+    opset, max_rows : as exported.
     graphs : "text_encoder", "vae_encoder@32x32", "vae_decoder@32x32", "unet/plain@32x32", ...;
         the size is that of the latent.
     files : every other file of the bundle and its sha256.
     parity : the comparisons made.
+    compiled : the graphs compiled for a device that is not there, and so not executed.
     versions : of what wrote the bundle.
     """
 
     format: Literal[1] = 1
     info: ModelInfo
-    scaling_factor: float
     dtype: Dtype
     opset: int
     max_rows: int
     graphs: dict[str, Graph]
     files: dict[str, str]
     parity: tuple[Parity, ...]
+    compiled: tuple[Compiled, ...] = ()
     versions: dict[str, str]
 
 

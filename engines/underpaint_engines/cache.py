@@ -22,7 +22,7 @@ from platformdirs import user_cache_path
 from underpaint import registry
 from underpaint.errors import InvalidRequestError, ModelLoadError
 
-from underpaint_engines.bundle import MANIFEST, Manifest, read_manifest, verify
+from underpaint_engines.bundle import MANIFEST, Manifest, dtype_name, read_manifest, verify
 from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.compiled import CompiledEngine
 from underpaint_engines.runtime import Runtime
@@ -127,7 +127,7 @@ def prune(keep: Path | None = None, *, everything: bool = False) -> list[Path]:
 def _key(digest: str, runtime: Runtime) -> str:
     content = {
         "model": digest,
-        "graphs": runtime.graph_dtype,
+        "graphs": [dtype_name(runtime.dtype), runtime.opset],
         "runtime": {runtime.name: runtime.versions},
         "packages": {name: version(name) for name in _PACKAGES},
     }

@@ -15,7 +15,7 @@ from underpaint.errors import ModelLoadError, NotOfferedError
 from underpaint.records import Needs, Wrt
 from underpaint.tokens import Tokens
 
-from underpaint_engines.bundle import Manifest, graph_name
+from underpaint_engines.bundle import DTYPES, Manifest, dtype_name, graph_name
 from underpaint_engines.calls import (
     check_call,
     check_images,
@@ -92,10 +92,11 @@ class CompiledEngine(Engine):
     """
 
     def __init__(self, folder: Path, manifest: Manifest, name: str, runtime: Runtime) -> None:
-        if manifest.dtype != runtime.graph_dtype:
+        if DTYPES[manifest.dtype] != runtime.dtype:
+            asked = dtype_name(runtime.dtype)
             raise ModelLoadError(
-                f"{folder} holds {manifest.dtype} graphs, but {runtime.graph_dtype} was asked for. "
-                f"Load it with that dtype, or export it again."
+                f"{folder} holds {manifest.dtype} graphs, but {asked} was asked for. Load it with "
+                f"{manifest.dtype}, or export it again: underpaint export MODEL --dtype {asked}"
             )
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         self._split = PromptTokenizer(tokenizer, manifest.info.context_length)

@@ -13,11 +13,14 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import Tensor
 from underpaint.errors import ModelLoadError
 
-from underpaint_engines.bundle import Dtype, Graph
+from underpaint_engines.bundle import Dtype, Graph, dtype_name
 from underpaint_engines.cache import open_engine
 from underpaint_engines.compiled import CompiledEngine
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+_DTYPES: Mapping[str, tuple[Dtype, ...]] = {"cpu": ("fp32",), "cuda": ("fp32", "fp16")}
+"""The CPU provider's attention knows fp32 alone."""
+
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
@@ -34,7 +37,7 @@ def load(
     ----------
     source : a bundle, a diffusers folder, or a hub name.
     name : the model's name, for messages and recipes.
-    dtype : the precision the UNet computes in.
+    dtype : the precision the UNet computes in: fp32, or on ``cuda`` fp16.
     device : ``cpu`` or ``cuda``.
 
     Raises
@@ -51,7 +54,7 @@ class OnnxRuntime:
     Parameters
     ----------
     device : ``cpu`` or ``cuda``.
-    dtype : fp32; its CPU kernels for attention know no other.
+    dtype : fp32, or on ``cuda`` fp16.
 
     Raises
     ------
@@ -60,20 +63,21 @@ class OnnxRuntime:
     """
 
     name = "onnxruntime"
-    graph_dtype: Dtype = "fp32"
+    opset = 23
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        if dtype != torch.float32:
-            raise ModelLoadError(
-                f"The onnxruntime engine computes in torch.float32, not {dtype}. For bf16 on a "
-                "processor that has it use engine='openvino'."
-            )
         provider = PROVIDERS.get(device.type)
         installed = onnxruntime.get_available_providers()
         if provider not in installed:
             raise ModelLoadError(
                 f"ONNX Runtime {onnxruntime.__version__} cannot run on {device.type!r}: it has "
                 f"{', '.join(installed)}. Use device='cpu', or install onnxruntime-gpu."
+            )
+        if dtype_name(dtype) not in _DTYPES[device.type]:
+            raise ModelLoadError(
+                f"The onnxruntime engine on {device.type!r} computes in "
+                f"{' or '.join(_DTYPES[device.type])}, not {dtype_name(dtype)}. For bf16 on a "
+                "processor that has it use engine='openvino'."
             )
         self.device = device
         self.dtype = dtype

@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 from underpaint.errors import ModelLoadError
 
-from underpaint_engines.bundle import Dtype, Graph
+from underpaint_engines.bundle import Dtype, Graph, dtype_name
 from underpaint_engines.cache import open_engine
 from underpaint_engines.compiled import CompiledEngine
+
+_HINTS: Mapping[Dtype, str] = {"fp32": "f32", "bf16": "bf16"}
+"""OpenVINO would otherwise compute fp32 graphs in bf16 where the processor can."""
 
 
 def load(
@@ -32,8 +35,7 @@ def load(
     ----------
     source : a bundle, a diffusers folder, or a hub name.
     name : the model's name, for messages and recipes.
-    dtype : the precision the UNet computes in; bf16 runs the fp32 graphs with OpenVINO's
-        precision hint.
+    dtype : the precision the UNet computes in: fp32, or bf16 where the processor has it.
     device : ``cpu``.
 
     Raises
@@ -50,7 +52,7 @@ class OpenVino:
     Parameters
     ----------
     device : ``cpu``.
-    dtype : fp32, or bf16 as a precision hint where the processor has it.
+    dtype : fp32, or bf16 where the processor has it.
 
     Raises
     ------
@@ -59,15 +61,15 @@ class OpenVino:
     """
 
     name = "openvino"
-    graph_dtype: Dtype = "fp32"
+    opset = 23
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         if device.type != "cpu":
             raise ModelLoadError(f"The openvino engine runs on device='cpu', not {str(device)!r}.")
         core = openvino.Core()
         able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        hints = {torch.float32: "f32", torch.bfloat16: "bf16"}
-        if dtype not in hints or (dtype == torch.bfloat16 and "BF16" not in able):
+        wanted = dtype_name(dtype)
+        if wanted not in _HINTS or wanted.upper() not in able:
             raise ModelLoadError(
                 f"OpenVINO does not compute in {dtype} on this processor (it has "
                 f"{', '.join(able)}). Use dtype=torch.float32."
@@ -76,11 +78,6 @@ class OpenVino:
         self.dtype = dtype
         self.versions = {"openvino": openvino.__version__}
         self._core = core
-        self._config: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": hints[dtype],
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        }
 
     def open(self, folder: Path, graph: Graph, outputs: Sequence[str]) -> _Session:
         """Read a graph with these of its outputs only."""
@@ -89,9 +86,14 @@ class OpenVino:
         pruned = openvino.Model(kept, model.get_parameters(), graph.file)
         return _Session(self, pruned, graph, tuple(outputs))
 
-    def compile(self, model: openvino.Model) -> openvino.CompiledModel:
+    def compile(self, model: openvino.Model, dtype: Dtype) -> openvino.CompiledModel:
         """Compile a model whose shapes are all known."""
-        return self._core.compile_model(model, "CPU", self._config)
+        config: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _HINTS[dtype],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        return self._core.compile_model(model, "CPU", config)
 
 
 class _Session:
@@ -103,6 +105,7 @@ class _Session:
         self._runtime = runtime
         self._model = model
         self._ports = graph.inputs
+        self._dtype = graph.dtype
         self._outputs = outputs
         self._requests: dict[int, _Requests] = {}
         self._lock = Lock()
@@ -124,7 +127,7 @@ class _Session:
             if rows not in self._requests:
                 fixed = self._model.clone()
                 fixed.reshape({name: list(value.shape) for name, value in inputs.items()})
-                self._requests[rows] = _Requests(self._runtime.compile(fixed))
+                self._requests[rows] = _Requests(self._runtime.compile(fixed, self._dtype))
         return self._requests[rows]
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from underpaint_engines.bundle import Dtype, Graph
+from underpaint_engines.bundle import Graph
 
 
 class Session(Protocol):
@@ -32,11 +32,11 @@ class Runtime(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision the UNet computes in."""
+        """The precision of the UNet's graphs."""
 
     @property
-    def graph_dtype(self) -> Dtype:
-        """The precision of the UNet's graphs; a hint may make a runtime compute in another."""
+    def opset(self) -> int:
+        """The operator set of the graphs it takes; from 23 on, attention is one operator."""
 
     @property
     def versions(self) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
@@ -15,12 +16,12 @@ from rich.progress import Progress
 from underpaint.engine import ModelInfo
 from underpaint.errors import InvalidRequestError
 from underpaint_engines.bundle import (
-    DTYPES,
     MANIFEST,
-    Dtype,
+    Compiled,
     Graph,
     Manifest,
     Parity,
+    dtype_name,
     write_manifest,
 )
 from underpaint_engines.checkpoint import open_checkpoint
@@ -34,10 +35,11 @@ from underpaint_export.onnx_graph import to_onnx
 from underpaint_export.parity import compare
 from underpaint_export.weights import share_weights
 
-OPSET = 23
-"""The first with an `Attention` operator."""
 MAX_ROWS = 16
 WEIGHTS = "weights.safetensors"
+Compiler = Callable[[Path, str, Graph], Compiled]
+"""Takes the bundle's folder, a graph's name and its record."""
+
 _PACKAGES = ("underpaint", "torch", "diffusers", "transformers", "onnx", "onnxscript")
 
 
@@ -49,6 +51,7 @@ def write_bundle(
     name: str,
     sizes: Sequence[int] = (),
     max_rows: int = MAX_ROWS,
+    compiler: Compiler | None = None,
     quiet: bool = False,
 ) -> Manifest:
     """Export a Stable Diffusion checkpoint for a runtime.
@@ -63,6 +66,7 @@ def write_bundle(
     name : the model's name.
     sizes : heights and widths in pixels, each square; empty takes the model's own.
     max_rows : the largest batch the engine takes.
+    compiler : compiles each graph for a device that is not there, to know that it can be.
     quiet : show no progress.
 
     Raises
@@ -72,35 +76,43 @@ def write_bundle(
     ModelLoadError
         If the checkpoint cannot be used, or a graph does not do what its module does.
     """
-    if folder.exists():
-        raise InvalidRequestError(f"{folder} exists. Name another folder, or remove it first.")
-    checkpoint = open_checkpoint(source)
-    modules = load_modules(checkpoint, DTYPES[runtime.graph_dtype], torch.device("cpu"))
-    info = describe(name, checkpoint, modules)
-    specs = _specs(modules, info, _latent_sizes(sizes, info))
-    partial = folder.with_name(f".{folder.name}.{uuid4().hex}")
-    try:
-        partial.mkdir(parents=True)
-        with Progress(console=Console(stderr=True), disable=quiet, transient=True) as progress:
-            graphs = _export(specs, partial, progress)
-            parity = _compare(specs, graphs, partial, runtime, progress)
+    progress = Progress(console=Console(stderr=True), disable=quiet, transient=True)
+    with _whole(folder) as partial, progress:
+        checkpoint = open_checkpoint(source)
+        modules = load_modules(checkpoint, runtime.dtype, torch.device("cpu"))
+        info = describe(name, checkpoint, modules)
+        specs = _specs(modules, info, _latent_sizes(sizes, info))
+        graphs = _export(specs, partial, runtime, progress)
+        parity = _compare(specs, graphs, partial, runtime, progress)
+        compiled = _compile(graphs, partial, compiler, progress)
         modules.tokenizer.save_pretrained(partial / "tokenizer")
         manifest = Manifest(
             info=info,
-            scaling_factor=modules.vae.config.scaling_factor,
-            dtype=runtime.graph_dtype,
-            opset=OPSET,
+            dtype=dtype_name(runtime.dtype),
+            opset=runtime.opset,
             max_rows=max_rows,
             graphs=graphs,
             files=_digests(partial),
             parity=tuple(parity),
+            compiled=tuple(compiled),
             versions={**{each: version(each) for each in _PACKAGES}, **runtime.versions},
         )
         write_manifest(partial, manifest)
+    return manifest
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Lend a folder beside `folder`, which takes its place when all is well and else goes."""
+    if folder.exists():
+        raise InvalidRequestError(f"{folder} exists. Name another folder, or remove it first.")
+    partial = folder.with_name(f".{folder.name}.{uuid4().hex}")
+    partial.mkdir(parents=True)
+    try:
+        yield partial
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return manifest
 
 
 def _latent_sizes(sizes: Sequence[int], info: ModelInfo) -> list[tuple[int, int]]:
@@ -126,7 +138,9 @@ def _specs(modules: Modules, info: ModelInfo, sizes: Iterable[tuple[int, int]]) 
     return [text_spec(modules, info), *sized]
 
 
-def _export(specs: Sequence[GraphSpec], folder: Path, progress: Progress) -> dict[str, Graph]:
+def _export(
+    specs: Sequence[GraphSpec], folder: Path, runtime: Runtime, progress: Progress
+) -> dict[str, Graph]:
     """Write every graph, part by part, and return the manifest's records of them."""
     task = progress.add_task("exporting", total=len(specs))
     graphs = {}
@@ -134,14 +148,15 @@ def _export(specs: Sequence[GraphSpec], folder: Path, progress: Progress) -> dic
         models = {}
         for spec in (each for each in specs if each.part == part):
             progress.update(task, description=f"exporting {spec.name}")
-            models[spec.name] = to_onnx(spec, OPSET)
+            models[spec.name] = to_onnx(spec, runtime.opset)
             progress.advance(task)
         (folder / part).mkdir()
         share_weights(list(models.values()), folder / part / WEIGHTS)
         for name, model in models.items():
             file = f"{part}/{name.removeprefix(part).strip('/@') or part}.onnx".replace("@", "_")
             ir.save(model, folder / file)
-            graphs[name] = describe_graph(model, file)
+            dtype = dtype_name(runtime.dtype) if part == "unet" else "fp32"
+            graphs[name] = describe_graph(model, file, dtype)
     return graphs
 
 
@@ -158,8 +173,21 @@ def _compare(
         progress.update(task, description=f"comparing {spec.name}")
         graph = graphs[spec.name]
         session = runtime.open(folder, graph, [port.name for port in graph.outputs])
-        computes: Dtype = runtime.graph_dtype if spec.part == "unet" else "fp32"
-        records += compare(spec, graph, session, computes)
+        records += compare(spec, graph, session)
+        progress.advance(task)
+    return records
+
+
+def _compile(
+    graphs: dict[str, Graph], folder: Path, compiler: Compiler | None, progress: Progress
+) -> list[Compiled]:
+    if compiler is None:
+        return []
+    task = progress.add_task("compiling", total=len(graphs))
+    records = []
+    for name, graph in graphs.items():
+        progress.update(task, description=f"compiling {name}")
+        records.append(compiler(folder, name, graph))
         progress.advance(task)
     return records
 

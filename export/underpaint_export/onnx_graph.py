@@ -11,7 +11,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-from underpaint_engines.bundle import Graph, Port
+from underpaint_engines.bundle import Dtype, Graph, Port
 
 from underpaint_export.graphs import GraphSpec
 
@@ -49,10 +49,11 @@ def row_axis(name: str) -> int:
     return 1 if name.startswith("self_") else 0
 
 
-def describe(model: ir.Model, file: str) -> Graph:
+def describe(model: ir.Model, file: str, dtype: Dtype) -> Graph:
     """Return what the manifest says of a graph."""
     return Graph(
         file=file,
+        dtype=dtype,
         inputs=tuple(_port(value) for value in model.graph.inputs),
         outputs=tuple(_port(value) for value in model.graph.outputs),
     )

@@ -28,7 +28,7 @@ class _Case:
     inputs: dict[str, Tensor]
 
 
-def compare(spec: GraphSpec, graph: Graph, session: Session, dtype: Dtype) -> list[Parity]:
+def compare(spec: GraphSpec, graph: Graph, session: Session) -> list[Parity]:
     """Run a graph on two inputs, with edits off and on where it has any, against its module.
 
     Raises
@@ -48,7 +48,7 @@ def compare(spec: GraphSpec, graph: Graph, session: Session, dtype: Dtype) -> li
                 case=case.name,
                 output=port.name,
                 difference=float((got[port.name].float() - value.float()).abs().max()),
-                tolerance=TOLERANCES[dtype] * max(1.0, float(value.abs().max())),
+                tolerance=TOLERANCES[graph.dtype] * max(1.0, float(value.abs().max())),
             )
             _check(record)
             records.append(record)

@@ -125,11 +125,13 @@ def test_nan_is_no_parity():
     record = {"name": "y", "dtype": "float32", "shape": (1, 2)}
     from underpaint_engines.bundle import Graph
 
-    graph = Graph.model_validate({"file": "g", "inputs": [record], "outputs": [record]})
+    graph = Graph.model_validate(
+        {"file": "g", "dtype": "fp32", "inputs": [record], "outputs": [record]}
+    )
     broken = {"y": torch.full((1, 2), torch.nan)}
     with pytest.raises(ModelLoadError, match="differs"):
-        parity.compare(spec, graph, lambda inputs: broken, "fp32")
-    assert parity.compare(spec, graph, lambda inputs: {"y": inputs["x"]}, "fp32")
+        parity.compare(spec, graph, lambda inputs: broken)
+    assert parity.compare(spec, graph, lambda inputs: {"y": inputs["x"]})
 
 
 def test_a_manifest_of_another_format_is_refused(bundle, tmp_path):

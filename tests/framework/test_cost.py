@@ -1,4 +1,4 @@
-"""A call that edits nothing pays nothing, and hooks cost little."""
+"""A call that edits nothing pays nothing."""
 
 import subprocess
 import sys
