@@ -12,7 +12,6 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from underpaint import registry
 
 WIDTH = 768
-NAME = "SD1.5 size, random weights"
 
 
 def save_full_size_checkpoint(folder: Path) -> Path:

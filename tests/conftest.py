@@ -1,13 +1,15 @@
-"""Tiny models, made once for all tests."""
+"""Tiny models, made once for all tests, and methods made of a plugin."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
+from underpaint import Method
 from underpaint_engines.onnxruntime import OnnxRuntime
 from underpaint_export.bundle import write_bundle
 
@@ -34,3 +36,19 @@ def bundle_of(
         return folder / kind
 
     return cache(export)
+
+
+@pytest.fixture
+def make_method():
+    """Return a method of a given name whose plugin comes from `start`."""
+
+    def make(start, name="test"):
+        class Edit(Method):
+            method: ClassVar[str] = name
+
+            def start(self):
+                return start()
+
+        return Edit()
+
+    return make

@@ -82,6 +82,27 @@ def _unet(kind: Kind) -> UNet2DConditionModel:
     return unet
 
 
+def tiny_sdxl_unet(seed: int = 0) -> UNet2DConditionModel:
+    """Return a UNet built as SDXL's: no attention at the top, several blocks below, conditions."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNet2DConditionModel(
+            sample_size=16,
+            block_out_channels=(16, 32, 32),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 2, 2),
+            cross_attention_dim=WIDTH,
+            attention_head_dim=(2, 4, 4),
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=6 * 8 + WIDTH,
+            norm_num_groups=8,
+        )
+
+
 def _vae(kind: Kind) -> AutoencoderKL | AutoencoderTiny:
     if kind == "tiny-vae":
         return AutoencoderTiny(

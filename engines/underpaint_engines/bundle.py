@@ -17,8 +17,10 @@ from underpaint.engine import ModelInfo
 from underpaint.errors import ModelLoadError
 
 from underpaint_engines.files import digest_file, read_json
+from underpaint_engines.tokenizer import SpecialTokens
 
 MANIFEST = "manifest.json"
+TOKENIZER = "tokenizer.json"
 Dtype = Literal["fp32", "fp16", "bf16"]
 DTYPES: Mapping[Dtype, torch.dtype] = {
     "fp32": torch.float32,
@@ -113,6 +115,7 @@ class Manifest(_Record):
     info : what the model declares about itself.
     dtype : of the UNet's graphs; codecs, which run once per image, are fp32.
     opset, max_rows : as exported.
+    special_tokens : of the tokenizer in ``tokenizer.json``.
     graphs : "text_encoder", "vae_encoder@32x32", "vae_decoder@32x32", "unet/plain@32x32", ...;
         the size is that of the latent.
     files : every other file of the bundle and its sha256.
@@ -126,6 +129,7 @@ class Manifest(_Record):
     dtype: Dtype
     opset: int
     max_rows: int
+    special_tokens: SpecialTokens
     graphs: dict[str, Graph]
     files: dict[str, str]
     parity: tuple[Parity, ...]

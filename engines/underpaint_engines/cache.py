@@ -25,6 +25,7 @@ from underpaint.errors import InvalidRequestError, ModelLoadError
 from underpaint_engines.bundle import MANIFEST, Manifest, dtype_name, read_manifest, verify
 from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.compiled import CompiledEngine
+from underpaint_engines.fallback import Fallback
 from underpaint_engines.runtime import Runtime
 
 FOLDER_VARIABLE = "UNDERPAINT_CACHE"
@@ -61,7 +62,8 @@ def open_engine(source: str | Path, *, name: str, runtime: Runtime) -> CompiledE
     folder = Path(source)
     if not (folder / MANIFEST).is_file():
         folder = cached(source, name=name, runtime=runtime)
-        return CompiledEngine(folder, read_manifest(folder), name, runtime)
+        fallback = Fallback(source, name, runtime.dtype, runtime.device)
+        return CompiledEngine(folder, read_manifest(folder), name, runtime, fallback)
     manifest = read_manifest(folder)
     verify(folder, manifest)
     return CompiledEngine(folder, manifest, name, runtime)

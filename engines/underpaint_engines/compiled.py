@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 
 import torch
+from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import CLIPTokenizer
 from underpaint.engine import EditInputs, Engine, ModelInfo, Pullback, UNetCall, UNetOutput
 from underpaint.errors import ModelLoadError, NotOfferedError
 from underpaint.records import Needs, Wrt
 from underpaint.tokens import Tokens
 
-from underpaint_engines.bundle import DTYPES, Manifest, dtype_name, graph_name
+from underpaint_engines.bundle import DTYPES, TOKENIZER, Manifest, dtype_name, graph_name
 from underpaint_engines.calls import (
     check_call,
     check_images,
@@ -84,6 +84,8 @@ class CompiledEngine(Engine):
     folder, manifest : of the bundle.
     name : the model's name, for messages and recipes.
     runtime : what compiles its graphs.
+    fallback : returns an engine of the same model for what the graphs do not offer; None where the
+        checkpoint is not at hand.
 
     Raises
     ------
@@ -91,18 +93,27 @@ class CompiledEngine(Engine):
         If the bundle's precision is not the runtime's.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, name: str, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        name: str,
+        runtime: Runtime,
+        fallback: Callable[[], Engine] | None = None,
+    ) -> None:
         if DTYPES[manifest.dtype] != runtime.dtype:
             asked = dtype_name(runtime.dtype)
             raise ModelLoadError(
                 f"{folder} holds {manifest.dtype} graphs, but {asked} was asked for. Load it with "
                 f"{manifest.dtype}, or export it again: underpaint export MODEL --dtype {asked}"
             )
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        self._split = PromptTokenizer(tokenizer, manifest.info.context_length)
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        length = manifest.info.context_length
+        self._split = PromptTokenizer(tokenizer, manifest.special_tokens, length)
         self._info = replace(manifest.info, name=name)
         self._manifest = manifest
         self._runtime = runtime
+        self._fallback = fallback
         self._sessions = Sessions(folder, manifest, runtime)
 
     @property
@@ -130,30 +141,35 @@ class CompiledEngine(Engine):
         """The largest batch `predict` takes."""
         return self._manifest.max_rows
 
-    def check(self, needs: Needs) -> None:
-        """Raise an error if the engine cannot serve `needs`; else compile what serves them.
+    def check(self, needs: Needs, size: Size) -> None:
+        """Compile what serves `needs` for latents of `size`.
 
         Raises
         ------
         UnknownSiteError
             If a tap matches no site.
         NotOfferedError
-            If a tap asks for self maps above 32x32, or a gradient is asked for.
+            If a tap asks for self maps above 32x32, a gradient or a bias is asked for, or the
+            bundle has no graphs of that size.
         """
         if needs.gradient:
-            raise NotOfferedError(
-                f"The {self.name} engine has no gradients; run this edit with engine='pytorch'."
-            )
+            raise self._no_gradients()
+        if needs.cross_bias:
+            raise self._no_bias()
         outputs = {NOISE}
         for tap in needs.taps:
             sites = self._info.sites.select(tap.selector)
-            refuse_large(sites, self._info.latent_size)
+            refuse_large(sites, size)
             outputs |= {
                 output_name(s.name, "feature" if s.kind == "activation" else tap.heads)
                 for s in sites
             }
         variant = "edit" if needs.edits or needs.hidden_delta else "plain"
-        self._sessions.get(_unet(variant, self._info.latent_size), frozenset(outputs))
+        self._sessions.get(_unet(variant, size), frozenset(outputs))
+
+    def fallback(self) -> Engine | None:
+        """Return the PyTorch engine of the same checkpoint, where that is at hand."""
+        return self._fallback() if self._fallback else None
 
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once.
@@ -165,10 +181,7 @@ class CompiledEngine(Engine):
         """
         check_call(call, self._info, self.max_rows)
         if call.edits is not None and call.edits.cross_bias:
-            raise NotOfferedError(
-                f"The {self.name} engine adds no bias to attention logits (cross_bias); run this "
-                "edit with engine='pytorch'."
-            )
+            raise self._no_bias()
         maps, features = map_outputs(call), feature_outputs(call)
         session = self._session(call, frozenset({NOISE, *maps.values(), *features.values()}))
         out = session(self._inputs(call))
@@ -187,9 +200,7 @@ class CompiledEngine(Engine):
             Always.
         """
         del call, wrt
-        raise NotOfferedError(
-            f"The {self.name} engine has no gradients; run this edit with engine='pytorch'."
-        )
+        raise self._no_gradients()
 
     def tokenize(self, prompts: Sequence[str]) -> list[Tokens]:
         """Split prompts into tokens with character spans."""
@@ -224,6 +235,16 @@ class CompiledEngine(Engine):
         check_latents(latents, self._info)
         size = (latents.shape[2], latents.shape[3])
         return self._one_by_one(graph_name("vae_decoder", size), "latents", latents, "images")
+
+    def _no_gradients(self) -> NotOfferedError:
+        return NotOfferedError(
+            f"The {self.name} engine has no gradients; engine='pytorch' has them."
+        )
+
+    def _no_bias(self) -> NotOfferedError:
+        return NotOfferedError(
+            f"The {self.name} engine adds no bias to attention (cross_bias); engine='pytorch' does."
+        )
 
     def _one_by_one(self, graph: str, port: str, values: Tensor, output: str) -> Tensor:
         """Run a codec on one row at a time: a row then does not depend on those beside it."""

@@ -18,6 +18,7 @@ from underpaint.schedule import NoiseSchedule
 
 from underpaint_engines.checkpoint import Checkpoint
 from underpaint_engines.sites import derive_sites
+from underpaint_engines.tokenizer import SpecialTokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +86,11 @@ def describe(name: str, checkpoint: Checkpoint, modules: Modules) -> ModelInfo:
         guidance_scale=settings.guidance_scale,
         num_inference_steps=settings.num_inference_steps,
     )
+
+
+def special_tokens(tokenizer: CLIPTokenizer) -> SpecialTokens:
+    """Return a tokenizer's special tokens."""
+    return SpecialTokens(tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
 
 
 def _load(checkpoint: Checkpoint, part: str, kind: Any, **options: Any) -> Any:

@@ -71,8 +71,8 @@ class OpenVino:
         wanted = dtype_name(dtype)
         if wanted not in _HINTS or wanted.upper() not in able:
             raise ModelLoadError(
-                f"OpenVINO does not compute in {dtype} on this processor (it has "
-                f"{', '.join(able)}). Use dtype=torch.float32."
+                f"OpenVINO does not compute in {wanted} on this processor (it has "
+                f"{', '.join(able)}). Use fp32."
             )
         self.device = device
         self.dtype = dtype

@@ -24,7 +24,7 @@ from underpaint_engines.calls import (
     refuse_large,
 )
 from underpaint_engines.checkpoint import open_checkpoint
-from underpaint_engines.modules import Modules, describe, load_modules
+from underpaint_engines.modules import Modules, describe, load_modules, special_tokens
 from underpaint_engines.tokenizer import PromptTokenizer
 
 MAX_ROWS = 16
@@ -76,7 +76,8 @@ class PyTorchEngine(Engine):
         self._unet = modules.unet
         self._vae = modules.vae
         self._text_encoder = modules.text_encoder
-        self._split = PromptTokenizer(modules.tokenizer, info.context_length)
+        backend, special = modules.tokenizer.backend_tokenizer, special_tokens(modules.tokenizer)
+        self._split = PromptTokenizer(backend, special, info.context_length)
         self._info = info
         self._dtype: torch.dtype = modules.unet.dtype
         self._device: torch.device = modules.unet.device
@@ -107,7 +108,7 @@ class PyTorchEngine(Engine):
         """The largest batch `predict` takes."""
         return self._max_rows
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: Needs, size: tuple[int, int]) -> None:
         """Raise an error if the engine cannot serve `needs`; it offers all edits and gradients.
 
         Raises
@@ -115,10 +116,10 @@ class PyTorchEngine(Engine):
         UnknownSiteError
             If a tap matches no site.
         NotOfferedError
-            If a tap asks for self maps above 32x32 at the model's own latent size.
+            If a tap asks for self maps above 32x32.
         """
         for tap in needs.taps:
-            refuse_large(self._info.sites.select(tap.selector), self._info.latent_size)
+            refuse_large(self._info.sites.select(tap.selector), size)
 
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once.

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from transformers import CLIPTokenizer
+from typing import NamedTuple
+
+from tokenizers import Tokenizer
 from underpaint.tokens import Span, Tokens
+
+
+class SpecialTokens(NamedTuple):
+    """The ids that open, close and fill up a prompt."""
+
+    begin: int
+    end: int
+    pad: int
 
 
 class PromptTokenizer:
@@ -15,29 +25,28 @@ class PromptTokenizer:
     Parameters
     ----------
     tokenizer : of the checkpoint.
+    special : its special tokens.
     length : the model's context length L.
     """
 
-    def __init__(self, tokenizer: CLIPTokenizer, length: int) -> None:
-        self._backend = tokenizer.backend_tokenizer
-        self._backend.no_truncation()
-        self._backend.no_padding()
-        self._begin: int = tokenizer.bos_token_id
-        self._end: int = tokenizer.eos_token_id
-        self._pad: int = tokenizer.pad_token_id
+    def __init__(self, tokenizer: Tokenizer, special: SpecialTokens, length: int) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self._tokenizer = tokenizer
+        self._special = special
         self._length = length
 
     def __call__(self, prompt: str) -> Tokens:
         """Split one prompt."""
-        encoding = self._backend.encode(prompt, add_special_tokens=False)
+        encoding = self._tokenizer.encode(prompt, add_special_tokens=False)
         spans: list[Span] = encoding.offsets
         room = self._length - 2
         dropped = prompt[spans[room][0] :] if len(spans) > room else ""
-        ids = [self._begin, *encoding.ids[:room], self._end]
+        ids = [self._special.begin, *encoding.ids[:room], self._special.end]
         padding = self._length - len(ids)
         return Tokens(
             text=prompt,
-            ids=(*ids, *[self._pad] * padding),
+            ids=(*ids, *[self._special.pad] * padding),
             spans=(None, *spans[:room], None, *[None] * padding),
             count=len(ids),
             dropped=dropped,

@@ -17,6 +17,7 @@ from underpaint.engine import ModelInfo
 from underpaint.errors import InvalidRequestError
 from underpaint_engines.bundle import (
     MANIFEST,
+    TOKENIZER,
     Compiled,
     Graph,
     Manifest,
@@ -26,7 +27,7 @@ from underpaint_engines.bundle import (
 )
 from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.files import digest_file
-from underpaint_engines.modules import Modules, describe, load_modules
+from underpaint_engines.modules import Modules, describe, load_modules, special_tokens
 from underpaint_engines.runtime import Runtime
 
 from underpaint_export.graphs import GraphSpec, codec_specs, text_spec, unet_specs
@@ -85,12 +86,13 @@ def write_bundle(
         graphs = _export(specs, partial, runtime, progress)
         parity = _compare(specs, graphs, partial, runtime, progress)
         compiled = _compile(graphs, partial, compiler, progress)
-        modules.tokenizer.save_pretrained(partial / "tokenizer")
+        modules.tokenizer.backend_tokenizer.save(str(partial / TOKENIZER))
         manifest = Manifest(
             info=info,
             dtype=dtype_name(runtime.dtype),
             opset=runtime.opset,
             max_rows=max_rows,
+            special_tokens=special_tokens(modules.tokenizer),
             graphs=graphs,
             files=_digests(partial),
             parity=tuple(parity),

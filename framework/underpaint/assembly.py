@@ -53,8 +53,8 @@ def assemble(plan: Plan, parts: Sequence[Part], output_type: OutputType, started
         latents=torch.cat([part.latents(MAIN) for part in parts]),
         seeds=plan.request.seeds,
         timings=_add_timings(parts),
-        warnings=tuple(dict.fromkeys(chain.from_iterable(p.run.warnings for p in parts))),
-        recipe=make_recipe(plan.request, parts[0].run.engine),
+        warnings=tuple(dict.fromkeys(chain(plan.warnings, *(part.run.warnings for part in parts)))),
+        recipe=make_recipe(plan.request, plan.engine),
         reports=reports,
         word_maps=None if recorded is None else _word_maps(plan, parts, recorded),
     )

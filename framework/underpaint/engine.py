@@ -152,8 +152,18 @@ class Engine(Protocol):
     def max_rows(self) -> int:
         """The largest batch `predict` takes."""
 
-    def check(self, needs: Needs) -> None:
-        """Raise NotOfferedError or UnknownSiteError if the engine cannot serve `needs`."""
+    def check(self, needs: Needs, size: tuple[int, int]) -> None:
+        """Get ready to serve `needs` for latents of `size` (h, w).
+
+        Raises
+        ------
+        NotOfferedError, UnknownSiteError
+            If the engine cannot.
+        """
+
+    def fallback(self) -> Engine | None:
+        """Return an engine of the same model that runs what this one does not offer, if any."""
+        return None
 
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once."""

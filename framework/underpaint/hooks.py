@@ -101,6 +101,12 @@ class Hooks:
                 f"{self._author(step, edits, 0)} edits attention without asking for it. Return "
                 "Needs(edits=True) from needs(request), so that the engine's graph takes edits."
             )
+        biased = next((i for i, edit in enumerate(edits) if edit.cross_bias), None)
+        if biased is not None and not step.run.needs.cross_bias:
+            raise PluginError(
+                f"{self._author(step, edits, biased)} adds a bias to attention without asking for "
+                "it. Return Needs(edits=True, cross_bias=True) from needs(request)."
+            )
         if len(edits) > 1 and (conflict := find_conflict(edits)):
             first, second, thing = conflict
             raise ConflictError(

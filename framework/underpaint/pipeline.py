@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from underpaint.images import OUTPUT_TYPES, OutputType
 from underpaint.loop import denoise
 from underpaint.method import Method
 from underpaint.planning import Plan, make_request
-from underpaint.recipe import read_recipe
+from underpaint.recipe import differences, read_recipe
 from underpaint.recorder import CallbackOnStepEnd, StepCallback
 from underpaint.result import Result
 from underpaint.run import Scorer
@@ -140,7 +140,7 @@ class Pipeline:
         if callback_on_step_end is not None:
             extra = [("callback_on_step_end", CallbackOnStepEnd(self, callback_on_step_end))]
         parts = []
-        for run in plan.runs(self.engine, self.scorer, self.max_rows):
+        for run in plan.runs(self.scorer, self.max_rows):
             hooks = plan.hooks_of_run(extra)
             end = denoise(run, hooks, cancel or CancelToken(), decode=output_type != "latent")
             parts.append(Part(run, end))
@@ -149,10 +149,13 @@ class Pipeline:
     def replay(self, recipe: Mapping[str, Any], **changes: Any) -> Result:
         """Repeat the call that a ``result.recipe`` describes; `changes` override its arguments.
 
+        On another engine or in another precision the picture differs in the last bits or more:
+        ``result.warnings`` then says so.
+
         Raises
         ------
         InvalidRequestError
             If the recipe was made with another model, or cannot be reproduced from JSON.
         """
-        call = read_recipe(recipe, self.engine)
-        return self(**{**call, **changes})
+        result = self(**{**read_recipe(recipe, self.engine), **changes})
+        return replace(result, warnings=(*differences(recipe, self.engine), *result.warnings))

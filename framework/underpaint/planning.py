@@ -9,7 +9,7 @@ from torch import Tensor
 
 from underpaint import arguments as check
 from underpaint.engine import Engine, ModelInfo
-from underpaint.errors import InvalidRequestError
+from underpaint.errors import InvalidRequestError, NotOfferedError
 from underpaint.hooks import Hooks
 from underpaint.layout import Layout
 from underpaint.method import Method
@@ -83,15 +83,19 @@ class Plan:
     request : the whole call.
     hooks : the instances that were asked `needs` and `branches`, and will be asked `result`;
         each run has instances of its own.
+    engine : the pipeline's, or the one that it falls back to.
     needs, branches : of all plugins; the main branch first.
     record : whether the words' attention maps are kept.
+    warnings : what the user should know of the plan.
     """
 
     request: Request
     hooks: Hooks
+    engine: Engine
     needs: Needs
     branches: tuple[Branch, ...]
     record: bool
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def make(cls, request: Request, engine: Engine, record: bool | None) -> Plan:
@@ -109,17 +113,19 @@ class Plan:
         _check_branches(branches)
         for tap in needs.taps:
             request.model.sites.select(tap.selector)
-        engine.check(needs)
-        return cls(request, hooks, needs, branches, keep)
+        size = (request.latent_shape[1], request.latent_shape[2])
+        able, warnings = _able(engine, needs, size)
+        return cls(request, hooks, able, needs, branches, keep, warnings)
 
     def layout(self, images: int) -> Layout:
         """Return the rows of some images with all their branches."""
         names = [branch.name for branch in self.branches]
         return Layout.of(images, names, [b.name for b in self.branches if self._guided(b)])
 
-    def runs(self, engine: Engine, scorer: Scorer | None, max_rows: int | None) -> Iterator[Run]:
+    def runs(self, scorer: Scorer | None, max_rows: int | None) -> Iterator[Run]:
         """Yield the runs, each as large as fits; a gang (an image's branches) is never split."""
-        limit = engine.max_rows if max_rows is None else min(max_rows, engine.max_rows)
+        own = self.engine.max_rows
+        limit = own if max_rows is None else min(max_rows, own)
         gang = len(self.layout(1).rows)
         if gang > limit:
             raise InvalidRequestError(
@@ -131,7 +137,7 @@ class Plan:
             stop = min(start + size, self.request.images)
             part = self.request.part(start, stop)
             branches = tuple(branch.part(start, stop) for branch in self.branches)
-            yield Run(part, engine, branches, self.layout(part.images), self.needs, scorer)
+            yield Run(part, self.engine, branches, self.layout(part.images), self.needs, scorer)
 
     def hooks_of_run(self, extra: Sequence[tuple[str, object]]) -> Hooks:
         """Return fresh instances for one run; `extra` plugins come last, outermost."""
@@ -144,6 +150,19 @@ class Plan:
         if branch.guidance_scale is not None:
             scale = branch.guidance_scale
         return scale > 1 and not branch.follow
+
+
+def _able(engine: Engine, needs: Needs, size: tuple[int, int]) -> tuple[Engine, tuple[str, ...]]:
+    """Return an engine that serves the needs, and a warning if it is not the one asked for."""
+    try:
+        engine.check(needs, size)
+    except NotOfferedError as error:
+        other = engine.fallback()
+        if other is None:
+            raise
+        other.check(needs, size)
+        return other, (f"{error} This call ran on the {other.name} engine instead.",)
+    return engine, ()
 
 
 def _check_branches(branches: Sequence[Branch]) -> None:

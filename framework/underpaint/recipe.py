@@ -72,7 +72,9 @@ def read_recipe(recipe: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     InvalidRequestError
         If it is no recipe, was made with another model, or cannot be reproduced.
     """
-    missing = [key for key in (*_CALL, "model_digest", "edits") if key not in recipe]
+    missing = [
+        key for key in (*_CALL, "model_digest", "engine", "dtype", "edits") if key not in recipe
+    ]
     if missing or recipe.get("format") != FORMAT:
         raise InvalidRequestError(
             f"Not a recipe of format {FORMAT}: missing {missing or 'nothing'}. "
@@ -94,3 +96,15 @@ def read_recipe(recipe: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
         parameters = {key: value for key, value in entry.items() if key != "method"}
         edits.append(registry.load("methods", entry["method"]).model_validate(parameters))
     return {**{key: recipe[key] for key in _CALL}, "edits": edits}
+
+
+def differences(recipe: Mapping[str, Any], engine: Engine) -> tuple[str, ...]:
+    """Return a warning for what makes an engine's pictures differ from the recipe's."""
+    made = (recipe["engine"], recipe["dtype"])
+    now = (engine.name, str(engine.dtype).removeprefix("torch."))
+    if made == now:
+        return ()
+    return (
+        f"The recipe was made on {' in '.join(made)}, this ran on {' in '.join(now)}: expect the "
+        "same picture but for rounding.",
+    )

@@ -112,12 +112,14 @@ class Needs:
     ----------
     taps : readings, each during its window.
     edits : whether it edits attention.
+    cross_bias : whether its edits add to the logits of cross attention.
     hidden_delta : whether it adds to the mid block's output (``step.evaluate(hidden_delta=...)``).
     gradient : the inputs that it differentiates with respect to.
     """
 
     taps: tuple[Tap, ...] = ()
     edits: bool = False
+    cross_bias: bool = False
     hidden_delta: bool = False
     gradient: frozenset[Wrt] = frozenset()
 
@@ -125,6 +127,7 @@ class Needs:
         return Needs(
             taps=self.taps + other.taps,
             edits=self.edits or other.edits,
+            cross_bias=self.cross_bias or other.cross_bias,
             hidden_delta=self.hidden_delta or other.hidden_delta,
             gradient=self.gradient | other.gradient,
         )

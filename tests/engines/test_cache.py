@@ -5,6 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -78,7 +81,7 @@ def test_processes_that_ask_at_once_export_once(root, exports, checkpoint):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(300)
     assert [worker.exitcode for worker in workers] == [0] * 8
     assert exports.read_text() == "x"
 
@@ -101,6 +104,22 @@ def test_a_missing_file_leads_to_another_export(root, exports, checkpoint):
     (folder / "unet" / "weights.safetensors").unlink()
     open_cached(checkpoint("tiny-vae"))
     assert exports.read_text() == "xx"
+
+
+def test_an_export_killed_on_its_way_leaves_nothing_that_is_opened(root, exports, checkpoint):
+    source = str(checkpoint("tiny-vae"))
+    code = f"from underpaint_engines import onnxruntime; onnxruntime.load({source!r}, name='tiny')"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:  # noqa: S603
+        while not list(root.glob(".*/*/weights.safetensors")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert len(list(root.glob(".*"))) == 1
+    assert cache.entries() == []
+    folder = open_cached(source)  # no lock is left behind either
+    assert cache.entries(check=True)[0].folder == folder
+    assert exports.read_text() == "x"
 
 
 def test_what_an_interrupted_export_left_is_not_opened_and_goes_in_time(root, exports, checkpoint):

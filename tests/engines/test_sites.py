@@ -120,9 +120,12 @@ def test_the_checkpoint_may_set_word_level_and_defaults(checkpoint, tmp_path):
 
 
 def test_check_refuses_unknown_sites_and_large_self_maps(sd1, full_size):
-    sd1.check(Needs(taps=(Tap(SiteSelector("self")),), edits=True, gradient=frozenset({"sample"})))
+    needs = Needs(taps=(Tap(SiteSelector("self")),), edits=True, gradient=frozenset({"sample"}))
+    sd1.check(needs, (16, 16))
     with pytest.raises(UnknownSiteError, match="No site matches"):
-        sd1.check(Needs(taps=(Tap(SiteSelector("cross", levels=frozenset({9}))),)))
+        sd1.check(Needs(taps=(Tap(SiteSelector("cross", levels=frozenset({9}))),)), (16, 16))
+    with pytest.raises(NotOfferedError, match="64x64"):
+        sd1.check(needs, (64, 64))
     with pytest.raises(NotOfferedError, match=r"down_blocks.0.*64x64.*32x32"):
         refuse_large(full_size.of_kind("self"), (64, 64))
     refuse_large(full_size.select(SiteSelector("self", levels=frozenset({1, 2}))), (64, 64))

@@ -169,7 +169,7 @@ def test_text_and_image_codecs():
 
 def test_a_tap_that_no_site_matches_is_refused():
     with pytest.raises(UnknownSiteError):
-        ENGINE.check(Needs((Tap(SiteSelector("cross", levels=frozenset({5}))),)))
+        ENGINE.check(Needs((Tap(SiteSelector("cross", levels=frozenset({5}))),)), (8, 8))
 
 
 def test_engines_that_disagree_are_told_apart():

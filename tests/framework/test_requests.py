@@ -144,7 +144,7 @@ def test_a_tap_that_no_site_matches_stops_the_call_before_it_begins(edit_session
 
 def test_what_the_engine_does_not_offer_stops_the_call_before_it_begins(make_method):
     class Plain(ToyEngine):
-        def check(self, needs):
+        def check(self, needs, size):
             if needs.gradient:
                 raise NotOfferedError("no gradients on this engine")
 
@@ -155,6 +155,25 @@ def test_what_the_engine_does_not_offer_stops_the_call_before_it_begins(make_met
 
     with pytest.raises(NotOfferedError, match=r"no gradients"):
         EditSession(Pipeline(Plain()))(make_method(Guides))
+
+
+def test_another_engine_of_the_model_takes_over_what_one_does_not_offer(make_method):
+    class Other(ToyEngine):
+        name = "other"
+
+    class Plain(ToyEngine):
+        def check(self, needs, size):
+            if size != (8, 8):
+                raise NotOfferedError(f"no graph of {size}.")
+
+        def fallback(self):
+            return Other()
+
+    pipe = Pipeline(Plain())
+    assert not EditSession(pipe)().warnings
+    result = EditSession(pipe)(height=64)
+    assert result.warnings == ("no graph of (16, 8). This call ran on the other engine instead.",)
+    assert result.recipe["engine"] == "other"
 
 
 def test_a_follower_needs_a_trajectory():

@@ -64,10 +64,14 @@ class ToyEngine:
             num_inference_steps=4,
         )
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: Needs, size: tuple[int, int]) -> None:
         """Raise UnknownSiteError for a tap that no site matches; everything else is offered."""
+        del size
         for tap in needs.taps:
             self.info.sites.select(tap.selector)
+
+    def fallback(self) -> None:
+        """Offer no other engine: this one offers everything."""
 
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once."""

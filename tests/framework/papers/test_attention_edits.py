@@ -1,7 +1,9 @@
 """Attention edits through the whole loop: swaps, re-weighting, logit bias, guidance rules."""
 
+import pytest
 import torch
 from underpaint import AttentionEdit, Branch, Needs, hookimpl
+from underpaint.errors import PluginError
 
 LENGTH = 77
 
@@ -12,7 +14,7 @@ class Edits:
 
     @hookimpl
     def needs(self):
-        return Needs(edits=True)
+        return Needs(edits=True, cross_bias="cross_bias" in self.edit)
 
     @hookimpl
     def branches(self):
@@ -59,6 +61,17 @@ def test_two_methods_write_two_things_of_one_branch(edit_session, make_method):
     both = edit_session(swap, weight, prompt="a dog")
     one = make_method(lambda: Edits("a cat", cross_map=torch.eye(LENGTH), cross_scale=scale))
     assert torch.equal(both.images[0], edit_session(one, prompt="a dog").images[0])
+
+
+def test_a_bias_that_was_not_asked_for_is_refused(edit_session, make_method):
+    class Silent(Edits):
+        @hookimpl
+        def needs(self):
+            return Needs(edits=True)
+
+    bias = {"up_blocks.0.attn2": torch.zeros(16, LENGTH)}
+    with pytest.raises(PluginError, match=r"test.*adds a bias.*cross_bias=True"):
+        edit_session(make_method(lambda: Silent(cross_bias=bias)), prompt="a dog")
 
 
 def test_a_bias_on_the_logits_draws_attention_to_a_word(edit_session, make_method):

@@ -1,0 +1,87 @@
+"""What a compiled engine does not offer runs on PyTorch, and the result says so."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from underpaint import Guidance, Needs, Pipeline, hookimpl
+from underpaint.errors import NotOfferedError
+from underpaint_engines import onnxruntime, pytorch
+from underpaint_engines.bundle import read_manifest
+from underpaint_engines.compiled import CompiledEngine
+from underpaint_engines.fallback import Fallback
+from underpaint_engines.onnxruntime import OnnxRuntime
+
+KIND = "tiny-vae"
+CALL = {"num_inference_steps": 2, "seed": 5, "output_type": "latent"}
+
+
+class Brighter:
+    """Guides every step towards a greater latent."""
+
+    @hookimpl
+    def needs(self, request):
+        return Needs(gradient=frozenset({"sample"}))
+
+    @hookimpl
+    def guidance(self, step):
+        return [Guidance(lambda seen: -seen.x0.mean((1, 2, 3)), 0.5, "noise")]
+
+
+@pytest.fixture
+def pipes(bundle_of, checkpoint):
+    """Return a compiled pipeline that can fall back, and the one it falls back to."""
+    folder, source = bundle_of(KIND), checkpoint(KIND)
+    runtime = OnnxRuntime(torch.device("cpu"), torch.float32)
+    fallback = Fallback(source, KIND, runtime.dtype, runtime.device)
+    compiled = CompiledEngine(folder, read_manifest(folder), KIND, runtime, fallback)
+    return Pipeline(compiled), Pipeline(pytorch.load(source, name=KIND))
+
+
+def test_a_run_with_gradients(pipes, make_method):
+    compiled, reference = pipes
+    got = compiled("a cat", edits=[make_method(Brighter)], **CALL)
+    expected = reference("a cat", edits=[make_method(Brighter)], **CALL)
+    assert torch.equal(got.latents, expected.latents)
+    assert got.recipe["engine"] == "pytorch"
+    (warning,) = got.warnings
+    assert "no gradients" in warning
+    assert warning.endswith("ran on the pytorch engine instead.")
+    assert not expected.warnings
+
+
+def test_a_size_that_was_not_exported(pipes):
+    compiled, reference = pipes
+    got = compiled("a cat", height=48, width=32, **CALL)
+    assert torch.equal(got.latents, reference("a cat", height=48, width=32, **CALL).latents)
+    assert "no graph unet/plain@24x16" in got.warnings[0]
+
+
+def test_what_is_offered_does_not_fall_back(pipes, monkeypatch):
+    compiled, reference = pipes
+    monkeypatch.setattr(Fallback, "__call__", lambda self: pytest.fail("fell back"))
+    got = compiled("a cat", **CALL)
+    assert got.recipe["engine"] == "onnxruntime"
+    assert not got.warnings
+    torch.testing.assert_close(got.latents, reference("a cat", **CALL).latents, atol=1e-3, rtol=0)
+
+
+def test_the_other_engine_is_loaded_once(pipes):
+    engine = pipes[0].engine
+    assert engine.fallback() is engine.fallback()
+
+
+def test_a_bundle_alone_raises(bundle_of, make_method):
+    pipe = Pipeline(onnxruntime.load(bundle_of(KIND), name=KIND))
+    with pytest.raises(NotOfferedError, match="engine='pytorch'"):
+        pipe("a cat", edits=[make_method(Brighter)], **CALL)
+    with pytest.raises(NotOfferedError, match="underpaint export MODEL --size"):
+        pipe("a cat", height=48, width=32, **CALL)
+
+
+def test_a_recipe_replayed_elsewhere_says_so(pipes):
+    compiled, reference = pipes
+    recipe = reference("a cat", **CALL).recipe
+    assert not reference.replay(recipe, output_type="latent").warnings
+    (warning,) = compiled.replay(recipe, output_type="latent").warnings
+    assert "made on pytorch in float32, this ran on onnxruntime in float32" in warning
