@@ -51,14 +51,8 @@ class Clock:
         return output
 
 
-class Watching(Method):
-    """A method that watches every step and does nothing."""
-
-    method: ClassVar[str] = "watching"
-
-    def start(self) -> object:
-        """Return the plugin."""
-        return self
+class Watcher:
+    """Watches every step and does nothing."""
 
     @hookimpl
     def before_step(self) -> None:
@@ -67,6 +61,16 @@ class Watching(Method):
     @hookimpl
     def after_step(self) -> None:
         """Watch."""
+
+
+class Watching(Method):
+    """The method of that plugin."""
+
+    method: ClassVar[str] = "watching"
+
+    def start(self) -> Watcher:
+        """Return the plugin."""
+        return Watcher()
 
 
 def bare_loop(engine: Engine) -> Callable[[], tuple[Tensor, list[float]]]:

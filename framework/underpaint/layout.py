@@ -60,6 +60,8 @@ class Layout:
 
     def subset(self, branches: Iterable[str] | None, halves: Iterable[Half] | None) -> Layout:
         """Return the rows of some branches and halves; None keeps all."""
+        if branches is None and halves is None:
+            return self
         names = self.branches if branches is None else tuple(map(self._known, branches))
         wanted = HALVES if halves is None else tuple(halves)
         rows = tuple(r for r in self.rows if r.branch in names and r.half in wanted)
@@ -79,12 +81,29 @@ class Layout:
         """Return the row indices of a branch and half, in image order; empty if it has none."""
         return self._index.get((self._known(branch), half), [])
 
+    def spread(self, latents: Tensor) -> Tensor:
+        """Copy trajectories ``[T, ...]`` into rows ``[R, ...]``."""
+        return latents.index_select(0, self.trajectory_of_row.to(latents.device))
+
+    def select(self, values: Tensor, branch: str, half: Half) -> Tensor:
+        """Copy the rows of a branch and half out of ``[R, ...]``, in image order."""
+        key = (self._known(branch), half, values.device)
+        if key not in self._selections:
+            rows = self.rows_of(branch, half)
+            self._selections[key] = torch.tensor(rows, dtype=torch.int64, device=values.device)
+        return values.index_select(0, self._selections[key])
+
     @cached_property
     def trajectory_of_row(self) -> Tensor:
         """The trajectory of each row, int64 ``[R]``: gathers latents into rows."""
         place = {name: i for i, name in enumerate(self.branches)}
         width = len(self.branches)
         return torch.tensor([r.image * width + place[r.branch] for r in self.rows])
+
+    @cached_property
+    def _selections(self) -> dict[tuple[str, Half, torch.device], Tensor]:
+        """What `select` has looked up: a list as an index costs ten times as much."""
+        return {}
 
     @cached_property
     def _index(self) -> dict[tuple[str, Half], list[int]]:

@@ -33,7 +33,7 @@ class Outputs:
 
     def of(self, branch: str, half: Half) -> Tensor:
         """Return epsilon of a branch and half, ``[I, C, h, w]``."""
-        return self.noise[self.layout.rows_of(branch, half)]
+        return self.layout.select(self.noise, branch, half)
 
 
 @dataclass(frozen=True, eq=False)

@@ -169,7 +169,7 @@ class Step:
         asked = self.run.needs.taps if taps is None else tuple(taps)
         maps, features = resolve_taps(asked, model.sites, self.progress)
         call = UNetCall(
-            sample=latents[layout.trajectory_of_row],
+            sample=layout.spread(latents),
             timestep=torch.full((len(layout.rows),), self.move.timestep),
             context=self._context(layout, context or self.run.conditioning),
             edits=pack_edits(self.edits, layout, model.sites, model.context_length),
@@ -195,11 +195,7 @@ class Step:
     def _outputs(self, layout: Layout, latents: Tensor, raw: UNetOutput) -> Outputs:
         model = self.run.request.model
         out, direct = output_coefficients(self.alpha, model.noise.prediction_type)
-        noise = (
-            raw.noise
-            if direct == 0
-            else out * raw.noise + direct * latents[layout.trajectory_of_row]
-        )
+        noise = raw.noise if direct == 0 else out * raw.noise + direct * layout.spread(latents)
         sites = {site.name: site for site in model.sites.all}
         values = {sites[name]: value for name, value in raw.maps.items()}
         size = (latents.shape[-2], latents.shape[-1])
