@@ -1,4 +1,4 @@
-"""Latency: engines x {plain, taps, P2P}, a step and an image, beside what else a user would run.
+r"""Latency: engines x {plain, taps, P2P}, a step and an image, beside what else a user would run.
 
 A step is one UNet call of four rows: uncond and cond, of source and target. ``plain`` neither
 edits nor reads, ``taps`` reads the words' maps, ``P2P`` swaps a word and reads the same maps.
@@ -9,8 +9,13 @@ Each contestant runs in a process of its own, one after the other, its ways in t
   pipeline and the published code do. It makes the same P2P edit, and that is checked;
 * pytorch, onnxruntime, openvino: underpaint's engines.
 
-    python -m benchmarks.latency --model picturebook --json-out benchmarks/results/latency.jsonl
-    python -m benchmarks.latency --model sd15-size --rounds 3 --image-steps 2
+The table's ratios: ``/plain`` this way to the same engine's plain one; ``peer/`` diffusers (for
+P2P: materialised) of the same precision to this; ``mat.fp32/`` materialised fp32 to this; ``peak``
+the share of what a large matrix product reaches in the same process.
+
+    python -m benchmarks.latency --json-out benchmarks/results/latency-picturebook.jsonl
+    python -m benchmarks.latency --model sd15-size --rounds 3 --image-steps 2 \
+        --json-out benchmarks/results/latency-sd15-size.jsonl
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import track
@@ -70,10 +76,10 @@ class Measured:
         """The contestant's name and precision."""
         return f"{self.who} {self.dtype}"
 
-    def median(self, way: str) -> float:
-        """Return the median seconds of a step; NaN where it has none."""
+    def median(self, way: str) -> float | None:
+        """Return the median seconds of a step, if it has that way."""
         seconds = self.report["steps"].get(way)
-        return statistics.median(seconds) if seconds else float("nan")
+        return statistics.median(seconds) if seconds else None
 
 
 @app.default
@@ -96,7 +102,7 @@ def main(
     measured = [_measure(*each, folder, rounds, image_steps) for each in everyone]
     lines = list(_lines(measured, model, unet_flops(folder, ROWS), image_steps))
     write_lines(json_out, lines)
-    Console(width=130).print(_table(lines, model))
+    Console().print(_table(lines, model))
 
 
 def _measure(who: str, dtype: str, folder: str, rounds: int, image_steps: int) -> Measured:
@@ -113,14 +119,15 @@ def _measure(who: str, dtype: str, folder: str, rounds: int, image_steps: int) -
 
 def _lines(
     measured: Sequence[Measured], model: str, flops: int, image_steps: int
-) -> Iterable[dict[str, object]]:
+) -> Iterable[dict[str, Any]]:
     by_label = {each.label: each for each in measured}
-    reference = by_label.get("materialised fp32")
     for each in measured:
         for way, seconds in each.report["steps"].items():
             peer = by_label.get(f"{'materialised' if way == 'P2P' else 'diffusers'} {each.dtype}")
             median = statistics.median(seconds)
+            quantiles = np.percentile(seconds, [50, 90, 99])
             image = each.report["images"].get(way)
+            same = by_label.get("materialised fp32") if way == "P2P" else None
             yield {
                 "benchmark": "latency",
                 "model": model,
@@ -129,22 +136,12 @@ def _lines(
                 "way": way,
                 "rows": ROWS,
                 "rounds": len(seconds),
-                "step_seconds": dict(
-                    zip(("p50", "p90", "p99"), np.percentile(seconds, [50, 90, 99]), strict=True)
-                ),
-                "of_its_plain": median / each.median("plain"),
-                "peer_over_this": peer.median(way if way in peer.report["steps"] else "plain")
-                / median
-                if peer
-                else None,
-                "materialised_fp32_over_this": reference.median("P2P") / median
-                if reference and way == "P2P"
-                else None,
-                "difference_from_materialised_fp32": float(
-                    (each.noises[way] - reference.noises["P2P"]).abs().max()
-                )
-                if reference and way == "P2P"
-                else None,
+                "step_seconds": dict(zip(("p50", "p90", "p99"), quantiles, strict=True)),
+                "of_its_plain": _ratio(median, each.median("plain")),
+                "peer_over_this": _ratio(_of(peer, way), median),
+                "materialised_fp32_over_this": _ratio(_of(same, way), median),
+                "difference_from_materialised_fp32": same
+                and float((each.noises[way] - same.noises["P2P"]).abs().max()),
                 "image_seconds": statistics.median(image) if image else None,
                 "image_steps": image_steps,
                 "cold_start_seconds": each.report["cold_start_seconds"],
@@ -156,11 +153,19 @@ def _lines(
             }
 
 
+def _of(peer: Measured | None, way: str) -> float | None:
+    """Return a peer's median: diffusers reads no maps, so its plain step is that of ``taps``."""
+    return peer.median("P2P" if way == "P2P" else "plain") if peer else None
+
+
+def _ratio(a: float | None, b: float | None) -> float | None:
+    return a / b if a and b else None
+
+
 def _table(lines: Sequence[dict[str, Any]], model: str) -> Table:
-    title = f"One step of {ROWS} rows, {model}, {processor()[0]}"
-    columns = ("contestant", "way", "p50 ms", "p90", "p99", "of its plain", "peer / this")
-    more = ("materialised fp32 / this", "of peak", "image s", "cold s", "GiB")
-    table = Table(*columns, *more, title=title)
+    title = f"One step of {ROWS} rows, {model}, {processor()[0]}, {torch.get_num_threads()} threads"
+    columns = ("contestant", "way", "p50 ms", "p90", "p99", "/plain", "peer/", "mat.fp32/", "peak")
+    table = Table(*columns, "image s", "cold s", "GiB", title=title, box=None)
     for line in sorted(lines, key=lambda each: WAYS.index(each["way"])):
         times = [f"{line['step_seconds'][p] * 1e3:.1f}" for p in ("p50", "p90", "p99")]
         table.add_row(

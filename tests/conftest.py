@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
@@ -10,10 +10,20 @@ from typing import ClassVar
 import pytest
 import torch
 from underpaint import Method
+from underpaint_engines.cache import FOLDER_VARIABLE
 from underpaint_engines.onnxruntime import OnnxRuntime
 from underpaint_export.bundle import write_bundle
 
 from tests.tiny_checkpoints import Kind, save_tiny_checkpoint
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep what tests export on first use out of the user's cache, and for all tests."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -113,11 +113,11 @@ def prune(keep: Path | None = None, *, everything: bool = False) -> list[Path]:
         for each in _folders()
         if each.name.startswith(".") and now - each.stat().st_mtime > STALE_SECONDS
     ]
-    left = [entry for entry in entries() if entry.folder != keep]
-    total = sum(entry.size for entry in entries())
+    found = entries()
+    total = sum(entry.size for entry in found)
     limit = 0.0 if everything else _limit()
-    for entry in left:
-        if entry.problem is None and total <= limit:
+    for entry in found:
+        if entry.folder == keep or (entry.problem is None and total <= limit):
             continue
         gone.append(entry.folder)
         total -= entry.size
