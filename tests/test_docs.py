@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 HOOKS_PAGE = ROOT / "docs" / "hooks.md"
 PAGES = [
     ROOT / "README.md",
+    ROOT / "docs" / "engines.md",
     ROOT / "docs" / "plugin-authors.md",
     *sorted(ROOT.glob("plugins/*/README.md")),
     *sorted(ROOT.glob("models/*/README.md")),

@@ -118,7 +118,7 @@ class Manifest(_Record):
     special_tokens : of the tokenizer in ``tokenizer.json``.
     graphs : "text_encoder", "vae_encoder@32x32", "vae_decoder@32x32", "unet/plain@32x32", ...;
         the size is that of the latent.
-    files : every other file of the bundle and its sha256.
+    files : every other file of the bundle and its digest (`underpaint_engines.files`).
     parity : the comparisons made.
     compiled : the graphs compiled for a device that is not there, and so not executed.
     versions : of what wrote the bundle.

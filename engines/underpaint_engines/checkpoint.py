@@ -50,7 +50,7 @@ class Checkpoint:
     variants : part with weights -> None or the ``fp16`` in the names of its files.
     configs : part -> its configuration.
     settings : the checkpoint's recommendations.
-    digest : sha256 of the configuration and weight files, names included.
+    digest : of the configuration and weight files, names included.
     """
 
     folder: Path

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,8 @@ WEIGHTS: Mapping[str, str] = {
 """The parts that have weights, and the stem of their files."""
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-DIGEST_BLOCK = 1 << 20
+READ_BLOCK = 1 << 20
+DIGEST_BLOCK = 64 * READ_BLOCK
 
 
 def find_weights(folder: Path, part: str) -> tuple[str | None, list[Path]]:
@@ -72,21 +76,21 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def digest_files(folder: Path, files: Iterable[Path]) -> str:
-    """Return the sha256 of files and of their names within `folder`."""
-    total = hashlib.sha256()
-    for file in sorted(set(files), key=lambda file: file.relative_to(folder).as_posix()):
-        total.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
-        for block in _blocks(file):
-            total.update(block)
-    return total.hexdigest()
+    """Return a digest of files and of their names within `folder`."""
+    names = {file.relative_to(folder).as_posix(): file for file in files}
+    lines = (f"{name}\0{digest_file(names[name])}\n" for name in sorted(names))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def digest_file(file: Path) -> str:
-    """Return the sha256 of one file's content."""
-    total = hashlib.sha256()
-    for block in _blocks(file):
-        total.update(block)
-    return total.hexdigest()
+    """Return the digest of one file: the sha256 of the sha256 of its blocks of 64 MiB.
+
+    Blocks are hashed at the same time, for whole models are hashed whenever they are opened.
+    """
+    starts = range(0, file.stat().st_size, DIGEST_BLOCK)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        blocks = pool.map(partial(_digest_block, file), starts)
+        return hashlib.sha256(b"".join(blocks)).hexdigest()
 
 
 def _weight_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
@@ -109,7 +113,10 @@ def _check_safetensors(file: Path) -> None:
         ) from error
 
 
-def _blocks(file: Path) -> Iterator[bytes]:
+def _digest_block(file: Path, start: int) -> bytes:
+    total = hashlib.sha256()
     with file.open("rb") as stream:
-        while block := stream.read(DIGEST_BLOCK):
-            yield block
+        stream.seek(start)
+        for _ in range(DIGEST_BLOCK // READ_BLOCK):
+            total.update(stream.read(READ_BLOCK))
+    return total.digest()

@@ -23,7 +23,7 @@ class ModelInfo:
 
     Attributes
     ----------
-    name, digest : the model as the user named it; sha256 of its weight files.
+    name, digest : the model as the user named it; a digest of its configuration and weights.
     sites : where the UNet can be read and written.
     noise : the checkpoint's noise schedule and prediction type.
     latent_channels, latent_size : C and the default (h, w) of a latent.
