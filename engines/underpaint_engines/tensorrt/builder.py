@@ -56,13 +56,19 @@ def build(
     with api.building:
         api.log.take()
         builder = api.trt.Builder(api.log)
-        network = _parse(api, builder, folder / graph.file, outputs)
+        # TensorRT 11 and TensorRT-RTX know no other networks; TensorRT 10 has to be asked.
+        typed = 1 << int(api.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+        network = builder.create_network(typed)
+        parser = api.trt.OnnxParser(network, api.log)  # owns the weights until all is built
+        _parse(api, parser, folder / graph.file, outputs)
+        _allow_unfused(api.trt, network)
         config = builder.create_builder_config()
         for flag in CLEARED_FLAGS:
             config.clear_flag(getattr(api.trt.BuilderFlag, flag))
-        if capability is not None:
+        if api.jit:  # else it can only be the current device
+            target = getattr(api.trt.ComputeCapability, capability or "CURRENT")
             config.num_compute_capabilities = 1
-            config.set_compute_capability(getattr(api.trt.ComputeCapability, capability), 0)
+            config.set_compute_capability(target, 0)
         _add_profile(builder, network, config, profile_rows(graph))
         if timings is not None:
             known = config.create_timing_cache(read(timings) or b"")
@@ -79,22 +85,18 @@ def build(
         return bytes(plan)
 
 
-def _parse(api: Api, builder: Any, file: Path, outputs: Sequence[str]) -> Any:
-    trt = api.trt
-    # TensorRT 11 and TensorRT-RTX know no other networks; TensorRT 10 has to be asked.
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt.OnnxParser(network, api.log)
-    if not parser.parse(pruned(file, outputs), str(file)):  # weights are found from the file's path
-        errors = [parser.get_error(index) for index in range(parser.num_errors)]
-        told = "; ".join(
-            f"{error.node_operator()} {error.node_name()!r}: {error.desc()}" for error in errors
-        )
-        raise ModelLoadError(
-            f"{api.title} {api.version} does not take {file.name}: {told or api.log.take()}. "
-            "Run this model with engine='onnxruntime' or 'pytorch'."
-        )
-    _allow_unfused(trt, network)
-    return network
+def _parse(api: Api, parser: Any, file: Path, outputs: Sequence[str]) -> None:
+    if parser.parse(pruned(file, outputs), str(file)):  # weights are found beside the file
+        return
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    told = "; ".join(
+        f"{error.code().name} {error.node_operator()} {error.node_name()!r} ({error.desc()})"
+        for error in errors
+    )
+    raise ModelLoadError(
+        f"{api.title} {api.version} does not take {file.name}: {told or api.log.take()}. "
+        "Run this model with engine='onnxruntime' or 'pytorch'."
+    )
 
 
 def _allow_unfused(trt: Any, network: Any) -> None:
