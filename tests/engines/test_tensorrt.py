@@ -18,7 +18,7 @@ from underpaint.errors import ModelLoadError, PluginError, UnderpaintError
 from underpaint_engines import cache, plans
 from underpaint_engines.bundle import Graph
 from underpaint_engines.plans import Plans
-from underpaint_engines.tensorrt import rtx, runtime
+from underpaint_engines.tensorrt import device, rtx, runtime
 from underpaint_engines.tensorrt.api import Api
 from underpaint_engines.tensorrt.builder import build, profile_rows
 from underpaint_engines.tensorrt.keys import plan_key
@@ -434,6 +434,17 @@ def test_a_plan_that_cannot_be_opened_says_what_to_do(on_a_gpu, write_graph, tmp
 
 
 # What is missing
+
+
+def test_a_driver_without_its_library_is_named(monkeypatch):
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda _: SimpleNamespace(name="a GPU", major=8, minor=9),
+    )
+    monkeypatch.setattr(device, "NVML", "libnothing.so")
+    with pytest.raises(ModelLoadError, match=r"libnothing\.so"):
+        device.describe_device(torch.device("cuda"))
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

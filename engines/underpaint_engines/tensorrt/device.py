@@ -8,13 +8,20 @@ import sys
 from typing import Any
 
 import torch
+from underpaint.errors import ModelLoadError
 
 NVML = {"win32": "nvml.dll"}.get(sys.platform, "libnvidia-ml.so.1")
 """NVIDIA's management library, which comes with the driver."""
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
-    """Return all of a machine that a plan depends on: GPU, SM, driver and system."""
+    """Return all of a machine that a plan depends on: GPU, SM, driver and system.
+
+    Raises
+    ------
+    ModelLoadError
+        If the driver does not tell its version.
+    """
     properties = torch.cuda.get_device_properties(device)
     return {
         "gpu": properties.name,
@@ -26,11 +33,15 @@ def describe_device(device: torch.device) -> dict[str, Any]:
 
 def _driver() -> str:
     """Return the driver's version, e.g. "580.65.06"."""
-    nvml = ctypes.CDLL(NVML)
     version = ctypes.create_string_buffer(96)
-    nvml.nvmlInit_v2()
     try:
-        nvml.nvmlSystemGetDriverVersion(version, len(version))
-    finally:
-        nvml.nvmlShutdown()
+        nvml = ctypes.CDLL(NVML)
+    except OSError as error:
+        raise ModelLoadError(
+            f"{NVML}, of NVIDIA's driver, cannot be loaded ({error}). Reinstall the driver."
+        ) from error
+    failed = nvml.nvmlInit_v2() or nvml.nvmlSystemGetDriverVersion(version, len(version))
+    nvml.nvmlShutdown()
+    if failed:
+        raise ModelLoadError(f"{NVML} does not tell the driver's version (error {failed}).")
     return version.value.decode()
