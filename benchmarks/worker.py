@@ -126,11 +126,11 @@ def _export_if_absent(who: str, dtype: Dtype, folder: str) -> float:
         return 0.0
     from underpaint_engines.cache import entries
 
-    before = {entry.folder for entry in entries()}
+    before = {entry.path for entry in entries()}
     started = time.perf_counter()
     registry.load("engines", who)(folder, name="model", dtype=DTYPES[dtype])
     seconds = time.perf_counter() - started
-    return seconds if {entry.folder for entry in entries()} - before else 0.0
+    return seconds if {entry.path for entry in entries()} - before else 0.0
 
 
 def _noise(engine: Engine, call: UNetCall) -> Tensor:

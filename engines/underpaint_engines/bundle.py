@@ -63,12 +63,14 @@ class Graph(_Record):
     file : its path within the bundle; graphs of one folder share that folder's weights.
     dtype : the precision it computes in; what goes in and out is fp32 all the same.
     inputs, outputs : in the order of the file.
+    max_rows : the largest batch it takes; 1 where rows are fixed.
     """
 
     file: str
     dtype: Dtype
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    max_rows: int = 1
 
 
 class Parity(_Record):

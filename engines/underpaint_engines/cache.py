@@ -1,4 +1,4 @@
-"""Bundles made on first use, kept for the next time.
+"""Bundles and plans made on first use, kept for the next time.
 
 An entry's name is a digest of everything that its content depends on, so that another model,
 another precision or another version is another entry. Entries appear whole, are checked before they
@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,22 +26,28 @@ from underpaint_engines.bundle import MANIFEST, Manifest, dtype_name, read_manif
 from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.compiled import CompiledEngine
 from underpaint_engines.fallback import Fallback
+from underpaint_engines.plans import SUFFIX, Plans, read, read_header
 from underpaint_engines.runtime import Runtime
 
 FOLDER_VARIABLE = "UNDERPAINT_CACHE"
 LIMIT_VARIABLE = "UNDERPAINT_CACHE_GB"
 USUAL_LIMIT_GB = 20.0
+PLANS = "plans"
+"""The folder of plans within the cache."""
 STALE_SECONDS = 24 * 3600
-"""Age from which an unfinished entry is taken for what an interrupted export left."""
+"""Age from which an unfinished entry is taken for what an interrupted export or build left."""
 
 _PACKAGES = ("underpaint", "torch", "diffusers", "transformers", "onnx", "onnxscript")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One bundle of the cache; `problem` says why it cannot be used."""
+    """One bundle or plan of the cache; `problem` says why it cannot be used.
 
-    folder: Path
+    `path` is a bundle's folder or a plan's file, `model` a bundle's model or what a plan is of.
+    """
+
+    path: Path
     model: str
     dtype: str
     size: int
@@ -82,7 +88,7 @@ def cached(source: str | Path, *, name: str, runtime: Runtime) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             export = registry.load("exporters", runtime.name)
             export(checkpoint.folder, folder, runtime=runtime, name=name)
-            prune(keep=folder)
+            prune(keep=[folder])
     os.utime(folder)
     return folder
 
@@ -93,36 +99,42 @@ def cache_folder() -> Path:
     return Path(own) if own else user_cache_path("underpaint") / "bundles"
 
 
+def cached_plans() -> Plans:
+    """Return the cache's plans."""
+    return Plans(cache_folder() / PLANS)
+
+
 def entries(*, check: bool = False) -> list[Entry]:
     """Return what the cache holds, the longest unused first.
 
     `check` compares every file with its digest.
     """
-    folders = [each for each in _folders() if not each.name.startswith(".")]
-    return sorted((_entry(each, check) for each in folders), key=lambda entry: entry.used)
+    whole = [path for path in _paths() if not path.name.startswith(".")]
+    found = [_bundle(path, check) if path.is_dir() else _plan(path, check) for path in whole]
+    return sorted(found, key=lambda entry: entry.used)
 
 
-def prune(keep: Path | None = None, *, everything: bool = False) -> list[Path]:
+def prune(keep: Collection[Path] = (), *, everything: bool = False) -> list[Path]:
     """Remove the longest unused entries until the rest is within the limit; return what went.
 
-    What an interrupted export left goes as well. `keep` stays.
+    What an interrupted export or build left goes as well. `keep` stays.
     """
     now = time.time()
     gone = [
         each
-        for each in _folders()
+        for each in _paths()
         if each.name.startswith(".") and now - each.stat().st_mtime > STALE_SECONDS
     ]
     found = entries()
     total = sum(entry.size for entry in found)
     limit = 0.0 if everything else _limit()
     for entry in found:
-        if entry.folder == keep or (entry.problem is None and total <= limit):
+        if entry.path in keep or (entry.problem is None and total <= limit):
             continue
-        gone.append(entry.folder)
+        gone.append(entry.path)
         total -= entry.size
-    for folder in gone:
-        shutil.rmtree(folder)
+    for path in gone:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     return gone
 
 
@@ -136,15 +148,33 @@ def _key(digest: str, runtime: Runtime) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _folders() -> Iterator[Path]:
+def _paths() -> Iterator[Path]:
+    """Return the folders of bundles and the files of plans, whole or not."""
     root = cache_folder()
-    yield from (each for each in (root.iterdir() if root.is_dir() else ()) if each.is_dir())
+    for each in root.iterdir() if root.is_dir() else ():
+        if each.name == PLANS:
+            yield from (file for file in each.iterdir() if SUFFIX in file.suffixes)
+        elif each.is_dir():
+            yield each
 
 
-def _entry(folder: Path, check: bool) -> Entry:
+def _plan(file: Path, check: bool) -> Entry:
+    header = read_header(file)
+    broken = header is None or (check and read(file) is None)
+    return Entry(
+        path=file,
+        model=header.what if header else "",
+        dtype=header.dtype if header else "",
+        size=file.stat().st_size,
+        used=file.stat().st_mtime,
+        problem=f"{file} has changed since it was written." if broken else None,
+    )
+
+
+def _bundle(folder: Path, check: bool) -> Entry:
     manifest = _manifest(folder)
     return Entry(
-        folder=folder,
+        path=folder,
         model=manifest.info.name if manifest else "",
         dtype=manifest.dtype if manifest else "",
         size=sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
@@ -183,7 +213,7 @@ def describe(found: Sequence[Entry]) -> list[dict[str, object]]:
     """Return entries as JSON."""
     return [
         {
-            "folder": str(entry.folder),
+            "path": str(entry.path),
             "model": entry.model,
             "dtype": entry.dtype,
             "bytes": entry.size,

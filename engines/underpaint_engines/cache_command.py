@@ -9,12 +9,12 @@ from cyclopts import App, Parameter
 from underpaint.commands.answer import Answer, answer_table
 from underpaint.commands.options import JsonFlag
 
-cache = App(name="cache", help="The exported models that compiled engines keep for the next time.")
+cache = App(name="cache", help="What compiled engines keep for the next time: exports and plans.")
 
 
 @cache.command(name="list")
 def list_(*, json: JsonFlag = False) -> Answer:
-    """List the exported models, the longest unused first."""
+    """List the exported models and plans, the longest unused first."""
     del json
     return _answer(check=False)
 

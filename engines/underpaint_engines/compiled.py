@@ -270,7 +270,7 @@ class CompiledEngine(Engine):
         """Return every input that any graph has; a session takes its own."""
         rows, info = len(call.sample), self._info
         sites = len(info.sites.of_kind("self"))
-        edits = call.edits or EditInputs.identity(rows, info.context_length, sites)
+        edits = call.edits or EditInputs.identity(rows, info.context_length, sites, self.device)
         delta = call.hidden_delta
         return {
             "sample": call.sample,
@@ -282,7 +282,7 @@ class CompiledEngine(Engine):
             "self_q": edits.self_q,
             "self_k": edits.self_k,
             "self_v": edits.self_v,
-            "hidden_delta": torch.zeros(hidden_shape(call.sample, info))
+            "hidden_delta": torch.zeros(hidden_shape(call.sample, info), device=self.device)
             if delta is None
             else delta,
             **call.extra,

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 import onnxruntime
 import torch
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import Tensor
 from underpaint.errors import ModelLoadError
 
 from underpaint_engines.bundle import Dtype, Graph, dtype_name
 from underpaint_engines.cache import open_engine
 from underpaint_engines.compiled import CompiledEngine
+from underpaint_engines.pruning import pruned
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _DTYPES: Mapping[str, tuple[Dtype, ...]] = {"cpu": ("fp32",), "cuda": ("fp32", "fp16")}
@@ -94,7 +93,7 @@ class OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry(_WEIGHTS_FOLDER, str(file.parent))
         session = onnxruntime.InferenceSession(
-            _pruned(file, outputs), options, providers=[self._provider]
+            pruned(file, outputs), options, providers=[self._provider]
         )
         return _Session(session, graph, tuple(outputs), self.device)
 
@@ -141,14 +140,3 @@ class _Session:
 
 def _ready(value: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
     return value.detach().to(device, dtype).contiguous()
-
-
-def _pruned(file: Path, outputs: Sequence[str]) -> bytes:
-    """Return the graph with some of its outputs, and no node that only the others need."""
-    model = ir.load(file)
-    kept = [value for value in model.graph.outputs if value.name in set(outputs)]
-    model.graph.outputs.clear()
-    model.graph.outputs.extend(kept)
-    RemoveUnusedNodesPass()(model)
-    content: bytes = ir.to_proto(model).SerializeToString()
-    return content

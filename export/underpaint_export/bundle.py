@@ -83,7 +83,7 @@ def write_bundle(
         modules = load_modules(checkpoint, runtime.dtype, torch.device("cpu"))
         info = describe(name, checkpoint, modules)
         specs = _specs(modules, info, _latent_sizes(sizes, info))
-        graphs = _export(specs, partial, runtime, progress)
+        graphs = _export(specs, partial, runtime, max_rows, progress)
         parity = _compare(specs, graphs, partial, runtime, progress)
         compiled = _compile(graphs, partial, compiler, progress)
         modules.tokenizer.backend_tokenizer.save(str(partial / TOKENIZER))
@@ -141,7 +141,11 @@ def _specs(modules: Modules, info: ModelInfo, sizes: Iterable[tuple[int, int]]) 
 
 
 def _export(
-    specs: Sequence[GraphSpec], folder: Path, runtime: Runtime, progress: Progress
+    specs: Sequence[GraphSpec],
+    folder: Path,
+    runtime: Runtime,
+    max_rows: int,
+    progress: Progress,
 ) -> dict[str, Graph]:
     """Write every graph, part by part, and return the manifest's records of them."""
     task = progress.add_task("exporting", total=len(specs))
@@ -154,11 +158,12 @@ def _export(
             progress.advance(task)
         (folder / part).mkdir()
         share_weights(list(models.values()), folder / part / WEIGHTS)
+        batched = {spec.name for spec in specs if spec.batched}
         for name, model in models.items():
             file = f"{part}/{name.removeprefix(part).strip('/@') or part}.onnx".replace("@", "_")
             ir.save(model, folder / file)
             dtype = dtype_name(runtime.dtype) if part == "unet" else "fp32"
-            graphs[name] = describe_graph(model, file, dtype)
+            graphs[name] = describe_graph(model, file, dtype, max_rows if name in batched else 1)
     return graphs
 
 

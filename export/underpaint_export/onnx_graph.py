@@ -49,13 +49,14 @@ def row_axis(name: str) -> int:
     return 1 if name.startswith("self_") else 0
 
 
-def describe(model: ir.Model, file: str, dtype: Dtype) -> Graph:
+def describe(model: ir.Model, file: str, dtype: Dtype, max_rows: int) -> Graph:
     """Return what the manifest says of a graph."""
     return Graph(
         file=file,
         dtype=dtype,
         inputs=tuple(_port(value) for value in model.graph.inputs),
         outputs=tuple(_port(value) for value in model.graph.outputs),
+        max_rows=max_rows,
     )
 
 

@@ -146,8 +146,8 @@ def test_the_longest_unused_go_first(root, exports, checkpoint, tmp_path, monkey
     monkeypatch.setenv(cache.LIMIT_VARIABLE, str(2.5 * size / 1e9))
     assert cache.prune() == [folders[0]]
     monkeypatch.setenv(cache.LIMIT_VARIABLE, str(1.5 * size / 1e9))
-    assert cache.prune(keep=folders[2]) == [folders[1]]
-    assert [entry.folder for entry in cache.entries()] == [folders[2]]
+    assert cache.prune(keep=[folders[2]]) == [folders[1]]
+    assert [entry.path for entry in cache.entries()] == [folders[2]]
     assert cache.prune(everything=True) == [folders[2]]
 
 

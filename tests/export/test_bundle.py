@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 from underpaint.errors import InvalidRequestError, ModelLoadError
 from underpaint_engines.bundle import MANIFEST, read_manifest, verify
-from underpaint_engines.onnxruntime import OnnxRuntime, _pruned
+from underpaint_engines.onnxruntime import OnnxRuntime
+from underpaint_engines.pruning import pruned
 from underpaint_export import parity
 from underpaint_export.bundle import write_bundle
 from underpaint_export.graphs import GraphSpec
@@ -75,17 +76,17 @@ def test_graphs_of_a_part_share_their_weights(bundle, manifest):
 def test_no_map_of_the_main_path_exists_and_a_tap_adds_one(bundle, manifest, variant):
     graph = manifest.graphs[f"unet/{variant}@16x16"]
     sites = [port.name for port in graph.outputs if port.name.endswith(".mean")]
-    plain = operators(_pruned(bundle / graph.file, ["noise"]))
+    plain = operators(pruned(bundle / graph.file, ["noise"]))
     assert plain["Softmax"] == 0
     assert plain["Attention"] >= len(sites)
-    tapped = operators(_pruned(bundle / graph.file, ["noise", *sites[:2]]))
+    tapped = operators(pruned(bundle / graph.file, ["noise", *sites[:2]]))
     assert tapped["Softmax"] == 2
     assert tapped["Attention"] == plain["Attention"]
 
 
 def test_an_edit_costs_one_more_attention_for_each_cross_site(bundle, manifest):
     count = {
-        variant: operators(_pruned(bundle / f"unet/{variant}_16x16.onnx", ["noise"]))["Attention"]
+        variant: operators(pruned(bundle / f"unet/{variant}_16x16.onnx", ["noise"]))["Attention"]
         for variant in ("plain", "edit")
     }
     assert count["edit"] - count["plain"] == len(manifest.info.sites.of_kind("cross"))

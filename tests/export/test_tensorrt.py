@@ -1,0 +1,254 @@
+"""Bundles for TensorRT from a machine without its GPU: compiled for one, never executed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import cache
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+import pytest
+import torch
+from underpaint import registry
+from underpaint.errors import ModelLoadError
+from underpaint_engines.bundle import DTYPES, read_manifest
+from underpaint_engines.checkpoint import open_checkpoint
+from underpaint_engines.modules import describe, load_modules
+from underpaint_engines.tensorrt import builder
+from underpaint_engines.tensorrt.rtx import API
+from underpaint_export.bundle import write_bundle
+from underpaint_export.graphs import codec_specs, text_spec, unet_specs
+from underpaint_export.onnx_graph import describe as describe_graph
+from underpaint_export.onnx_graph import to_onnx
+from underpaint_export.tensorrt import Rehearsal, compile_ahead
+from underpaint_export.weights import share_weights
+
+GRAPHS = {
+    "text_encoder",
+    "vae_encoder@16x16",
+    "vae_decoder@16x16",
+    "unet/plain@16x16",
+    "unet/edit@16x16",
+}
+
+
+@pytest.fixture(scope="session")
+def tensorrt_bundle_of(checkpoint, tmp_path_factory):
+    """Return a tiny checkpoint's bundle for TensorRT-RTX in a precision."""
+    folder = tmp_path_factory.mktemp("tensorrt")
+
+    def export(dtype):
+        runtime = Rehearsal("tensorrt-rtx", DTYPES[dtype])
+        write_bundle(
+            checkpoint("tiny-vae"),
+            folder / dtype,
+            runtime=runtime,
+            name="tiny",
+            compiler=compile_ahead(API),
+            quiet=True,
+        )
+        return folder / dtype
+
+    return cache(export)
+
+
+@pytest.fixture
+def no_unet(monkeypatch):
+    """Leave the UNet out of bundles: its graphs take most of an export's time."""
+    monkeypatch.setattr("underpaint_export.bundle.unet_specs", lambda *args: [])
+
+
+@pytest.fixture
+def fused(monkeypatch):
+    """Let every attention be one kernel, or the build fail."""
+    monkeypatch.setattr(builder, "_allow_unfused", lambda *args: None)
+
+
+def write_graph(folder, spec, dtype):
+    """Write one graph, without comparing it, and return its record."""
+    folder.mkdir()
+    model = to_onnx(spec, builder.OPSET)
+    share_weights([model], folder / "weights.safetensors")
+    ir.save(model, folder / "graph.onnx")
+    return describe_graph(model, "graph.onnx", dtype, 16 if spec.batched else 1)
+
+
+def load_parts(source, dtype):
+    opened = open_checkpoint(source)
+    modules = load_modules(opened, DTYPES[dtype], torch.device("cpu"))
+    return modules, describe("a model", opened, modules)
+
+
+def edited_unet(source, dtype):
+    """Return the UNet with edits and all its readings."""
+    modules, info = load_parts(source, dtype)
+    _, edited = unet_specs(modules, info, info.latent_size)
+    return edited
+
+
+# A tiny checkpoint, whole
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_every_graph_compiles(tensorrt_bundle_of, dtype):
+    manifest = read_manifest(tensorrt_bundle_of(dtype))
+    assert (manifest.dtype, manifest.opset) == (dtype, 23)
+    assert {each.graph for each in manifest.compiled} == manifest.graphs.keys() == GRAPHS
+    assert all(each.size > 100_000 and each.seconds > 0 for each in manifest.compiled)
+    assert {each.target for each in manifest.compiled} == {f"TensorRT-RTX {API.version}, SM 8.9"}
+    assert {name: graph.dtype for name, graph in manifest.graphs.items()} == {
+        name: dtype if name.startswith("unet") else "fp32" for name in GRAPHS
+    }
+
+
+def test_every_graph_of_a_bundle_in_fp32_compiles(bundle_of):
+    folder = bundle_of("tiny-vae")
+    graphs = read_manifest(folder).graphs
+    assert graphs.keys() == GRAPHS
+    compile_graph = compile_ahead(API)
+    for name, graph in graphs.items():
+        compiled = compile_graph(folder, name, graph)
+        assert (compiled.graph, compiled.size > 100_000) == (name, True)
+
+
+@pytest.mark.parametrize(("dtype", "least"), [("fp16", 1e-5), ("bf16", 1e-4)])
+def test_graphs_say_what_pytorch_says_in_their_precision(tensorrt_bundle_of, dtype, least):
+    manifest = read_manifest(tensorrt_bundle_of(dtype))
+    assert all(each.difference <= each.tolerance for each in manifest.parity)
+    noise = [each.difference for each in manifest.parity if each.output == "noise"]
+    assert len(noise) == 2 + 4
+    assert min(noise) > least  # it does not compute in fp32
+    codecs = [each for each in manifest.parity if not each.graph.startswith("unet")]
+    assert max(each.difference / each.tolerance for each in codecs) <= 1
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_weights_and_attention_are_of_the_precision(tensorrt_bundle_of, dtype):
+    folder = tensorrt_bundle_of(dtype)
+    graph = onnx.load(folder / "unet/edit_16x16.onnx", load_external_data=False).graph
+    kind = {"fp16": onnx.TensorProto.FLOAT16, "bf16": onnx.TensorProto.BFLOAT16}[dtype]
+    outside = [i for i in graph.initializer if i.data_location == onnx.TensorProto.EXTERNAL]
+    assert outside
+    assert {each.data_type for each in outside} == {kind}
+    types = {value.name: value.type.tensor_type.elem_type for value in graph.value_info}
+    attention = [node for node in graph.node if node.op_type == "Attention"]
+    assert attention
+    assert {types[node.output[0]] for node in attention} == {kind}
+
+
+# picturebook
+
+
+@pytest.fixture(scope="session")
+def picturebook():
+    return Path(registry.load("models", "picturebook")())
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_picturebooks_edited_unet_compiles_with_fused_attention(
+    picturebook, dtype, tmp_path, fused
+):
+    graph = write_graph(tmp_path / "unet", edited_unet(picturebook, dtype), dtype)
+    compiled = compile_ahead(API)(tmp_path / "unet", "unet", graph)
+    assert compiled.size > 10_000_000
+
+
+def test_picturebooks_edited_unet_compiles_in_fp32(picturebook, tmp_path):
+    graph = write_graph(tmp_path / "unet", edited_unet(picturebook, "fp32"), "fp32")
+    compiled = compile_ahead(API)(tmp_path / "unet", "unet", graph)
+    assert compiled.size > 10_000_000
+
+
+def test_picturebooks_codecs_compile(picturebook, tmp_path):
+    modules, info = load_parts(picturebook, "fp32")
+    for spec in (text_spec(modules, info), *codec_specs(modules, info, info.latent_size)):
+        graph = write_graph(tmp_path / spec.part, spec, "fp32")
+        assert compile_ahead(API)(tmp_path / spec.part, spec.name, graph).size > 1_000_000
+
+
+@pytest.mark.slow
+def test_the_edited_unet_of_stable_diffusions_size_compiles(tmp_path, fused):
+    from benchmarks.full_size import save_full_size_checkpoint
+
+    source = save_full_size_checkpoint(tmp_path / "checkpoint")
+    graph = write_graph(tmp_path / "unet", edited_unet(source, "fp16"), "fp16")
+    compiled = compile_ahead(API)(tmp_path / "unet", "unet", graph)
+    assert compiled.size > 1_700_000_000  # the weights
+
+
+# What is refused
+
+
+def test_a_graph_that_is_refused_leaves_no_bundle(checkpoint, tmp_path, no_unet):
+    def refuse(folder, name, graph):
+        model = onnx.load(folder / graph.file, load_external_data=False)
+        model.graph.node[-1].op_type = "Det"
+        onnx.save(model, folder / graph.file)
+        return compile_ahead(API)(folder, name, graph)
+
+    with pytest.raises(ModelLoadError, match=r"text_encoder\.onnx: .* Det "):
+        write_bundle(
+            checkpoint("tiny-vae"),
+            tmp_path / "bundle",
+            runtime=Rehearsal("tensorrt-rtx", torch.float16),
+            name="tiny",
+            compiler=refuse,
+            quiet=True,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+# On the command line
+
+
+@pytest.fixture
+def export(checkpoint, tmp_path, monkeypatch, capsys, no_unet):
+    from underpaint.cli import main
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def run(*flags):
+        folder = tmp_path / "bundle"
+        code = main(["export", str(checkpoint("tiny-vae")), "-o", str(folder), *flags])
+        return code, capsys.readouterr(), folder
+
+    return run
+
+
+def test_the_command_compiles_and_says_that_nothing_was_executed(export):
+    code, said, folder = export("--to", "tensorrt-rtx", "--dtype", "bf16")
+    assert code == 0
+    assert f"Compiled, not executed, by TensorRT-RTX {API.version}, SM 8.9" in said.out
+    assert "--engine tensorrt-rtx --device cuda" in said.out
+    assert read_manifest(folder).dtype == "bf16"
+
+
+def test_the_command_says_that_nothing_was_compiled(export):
+    code, said, folder = export("--to", "tensorrt", "--dtype", "fp16")
+    assert code == 0
+    assert "Compared, not compiled" in said.out
+    assert read_manifest(folder).compiled == ()
+
+
+def test_the_commands_json_has_what_was_compiled(export):
+    _, said, _ = export("--to", "tensorrt-rtx", "--json")
+    compiled = json.loads(said.out)["compiled"]
+    assert len(compiled) == 3
+
+
+@pytest.mark.parametrize(
+    ("package", "module", "extra"),
+    [
+        ("tensorrt_rtx_bindings", "underpaint_engines.tensorrt.rtx", "tensorrt-rtx"),
+        ("openvino", "underpaint_engines.openvino", "openvino"),
+    ],
+)
+def test_the_command_says_what_is_not_installed(export, monkeypatch, package, module, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    code, said, folder = export("--to", "tensorrt-rtx")
+    assert code == 2
+    assert f"pip install 'underpaint[{extra}]'" in said.err
+    assert not folder.exists()
