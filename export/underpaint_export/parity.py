@@ -18,7 +18,8 @@ TOLERANCES: Mapping[Dtype, float] = {"fp32": 1e-4, "bf16": 8e-2, "fp16": 1e-2}
 """Greatest absolute difference, as a part of the output's greatest value where that is above 1.
 
 fp32 runs the same operations in another order. fp16 keeps 11 and bf16 8 bits of each of some
-hundred operations in a row, so that rounding, 2^-11 and 2^-8 each, adds up to about that.
+hundred operations in a row, so that rounding, 2^-11 and 2^-8 each, adds up to about that; of tiny
+models and of picturebook the worst output differs by 0.35 and 0.37 of what is allowed.
 """
 
 
