@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from underpaint import Pipeline
 from underpaint.commands.machine import processor
-from underpaint_engines.bundle import DTYPES, Dtype
+from underpaint.precision import Dtype, torch_dtype
 
 from benchmarks.report import write_lines
 
@@ -37,7 +37,7 @@ def main(*, rounds: int = 3, json_out: Path | None = None) -> None:
     able = [c for c in CONTESTANTS if c[1] == "fp32" or "bf16" in processor()[1]]
     pipes = {
         f"{name} {dtype}": Pipeline.from_pretrained(
-            "picturebook", engine=name, dtype=DTYPES[dtype], max_rows=2 * max(IMAGES)
+            "picturebook", engine=name, dtype=torch_dtype(dtype), max_rows=2 * max(IMAGES)
         )
         for name, dtype in able
     }

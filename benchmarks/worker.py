@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from underpaint import Pipeline, registry
 from underpaint.engine import Engine, UNetCall
-from underpaint_engines.bundle import DTYPES, Dtype
+from underpaint.precision import Dtype, torch_dtype
 from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.modules import describe, load_modules
 from underpaint_prompt_to_prompt import PromptToPrompt
@@ -56,7 +56,7 @@ def main(  # the process is the call
         "cold_start_seconds": cold,
         "export_seconds": export or None,
         "peak_rss_gib": peak,
-        "matmul_flops": matmul_peak(DTYPES[dtype]),
+        "matmul_flops": matmul_peak(torch_dtype(dtype)),
         "steps": time_in_turn(steps, rounds),
         "images": time_in_turn(images, max(1, rounds // 5)),
     }
@@ -85,7 +85,7 @@ def _open_engine(
     that needs most comes first, so that the memory it takes is the process's peak so far.
     """
     export = _export_if_absent(who, dtype, folder)
-    load = partial(Pipeline.from_pretrained, folder, engine=who, dtype=DTYPES[dtype])
+    load = partial(Pipeline.from_pretrained, folder, engine=who, dtype=torch_dtype(dtype))
     steps: dict[str, Step] = {}
     shared = load() if who == "pytorch" else None
     pipes = {}
@@ -109,7 +109,7 @@ def _open_peer(
     info = describe(who, checkpoint, load_modules(checkpoint, torch.float32, torch.device("cpu")))
     materialised = who == "materialised"
     peer = Diffusers(
-        folder, DTYPES[dtype], compiled=who.endswith("compiled"), materialised=materialised
+        folder, torch_dtype(dtype), compiled=who.endswith("compiled"), materialised=materialised
     )
     steps: dict[str, Step] = {
         "P2P" if materialised else "plain": partial(peer.step, make_call(info, "plain"))
@@ -128,7 +128,7 @@ def _export_if_absent(who: str, dtype: Dtype, folder: str) -> float:
 
     before = {entry.path for entry in entries()}
     started = time.perf_counter()
-    registry.load("engines", who)(folder, name="model", dtype=DTYPES[dtype])
+    registry.load("engines", who)(folder, name="model", dtype=torch_dtype(dtype))
     seconds = time.perf_counter() - started
     return seconds if {entry.path for entry in entries()} - before else 0.0
 

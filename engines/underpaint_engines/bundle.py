@@ -7,40 +7,19 @@ weights in a safetensors file beside it, which the graphs of one part share.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from underpaint.engine import ModelInfo
 from underpaint.errors import ModelLoadError
+from underpaint.precision import Dtype
 
 from underpaint_engines.files import digest_file, read_json
 from underpaint_engines.tokenizer import SpecialTokens
 
 MANIFEST = "manifest.json"
 TOKENIZER = "tokenizer.json"
-Dtype = Literal["fp32", "fp16", "bf16"]
-DTYPES: Mapping[Dtype, torch.dtype] = {
-    "fp32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
-}
-
-
-def dtype_name(dtype: torch.dtype) -> Dtype:
-    """Return a precision's short name.
-
-    Raises
-    ------
-    ModelLoadError
-        If it is none that a model runs in.
-    """
-    for name, known in DTYPES.items():
-        if known == dtype:
-            return name
-    raise ModelLoadError(f"No engine computes in {dtype}. Use one of {', '.join(DTYPES)}.")
 
 
 class _Record(BaseModel):

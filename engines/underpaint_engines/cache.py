@@ -21,8 +21,9 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 from underpaint import registry
 from underpaint.errors import InvalidRequestError, ModelLoadError
+from underpaint.precision import dtype_name
 
-from underpaint_engines.bundle import MANIFEST, Manifest, dtype_name, read_manifest, verify
+from underpaint_engines.bundle import MANIFEST, Manifest, read_manifest, verify
 from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.compiled import CompiledEngine
 from underpaint_engines.fallback import Fallback

@@ -12,10 +12,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from underpaint.engine import EditInputs, Engine, ModelInfo, Pullback, UNetCall, UNetOutput
 from underpaint.errors import ModelLoadError, NotOfferedError
+from underpaint.precision import dtype_name
 from underpaint.records import Needs, Wrt
 from underpaint.tokens import Tokens
 
-from underpaint_engines.bundle import DTYPES, TOKENIZER, Manifest, dtype_name, graph_name
+from underpaint_engines.bundle import TOKENIZER, Manifest, graph_name
 from underpaint_engines.calls import (
     check_call,
     check_images,
@@ -101,8 +102,8 @@ class CompiledEngine(Engine):
         runtime: Runtime,
         fallback: Callable[[], Engine] | None = None,
     ) -> None:
-        if DTYPES[manifest.dtype] != runtime.dtype:
-            asked = dtype_name(runtime.dtype)
+        asked = dtype_name(runtime.dtype)
+        if manifest.dtype != asked:
             raise ModelLoadError(
                 f"{folder} holds {manifest.dtype} graphs, but {asked} was asked for. Load it with "
                 f"{manifest.dtype}, or export it again: underpaint export MODEL --dtype {asked}"

@@ -13,8 +13,9 @@ import openvino
 import torch
 from torch import Tensor
 from underpaint.errors import ModelLoadError
+from underpaint.precision import Dtype, dtype_name
 
-from underpaint_engines.bundle import Dtype, Graph, dtype_name
+from underpaint_engines.bundle import Graph
 from underpaint_engines.cache import open_engine
 from underpaint_engines.compiled import CompiledEngine
 

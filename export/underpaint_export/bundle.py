@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from underpaint.engine import ModelInfo
 from underpaint.errors import InvalidRequestError
+from underpaint.precision import dtype_name
 from underpaint_engines.bundle import (
     MANIFEST,
     TOKENIZER,
@@ -22,7 +23,6 @@ from underpaint_engines.bundle import (
     Graph,
     Manifest,
     Parity,
-    dtype_name,
     write_manifest,
 )
 from underpaint_engines.checkpoint import open_checkpoint

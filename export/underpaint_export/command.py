@@ -10,18 +10,18 @@ from underpaint import registry
 from underpaint.commands.answer import Answer, answer_table
 from underpaint.commands.options import JsonFlag
 from underpaint.errors import InvalidRequestError
+from underpaint.precision import Dtype
 
 if TYPE_CHECKING:
     import torch
     from rich.table import Table
-    from underpaint_engines.bundle import Dtype, Manifest
+    from underpaint_engines.bundle import Manifest
     from underpaint_engines.runtime import Runtime
     from underpaint_engines.tensorrt.api import Api
 
     from underpaint_export.bundle import Compiler
 
 Target = Literal["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]
-Precision = Literal["fp32", "fp16", "bf16"]
 
 
 def export(
@@ -30,7 +30,7 @@ def export(
     *,
     to: Annotated[Target, Parameter(help="The engine that is to run it.")],
     output: Annotated[Path, Parameter(name=("--output", "-o"), help="The bundle; a new folder.")],
-    dtype: Annotated[Precision, Parameter(help="The precision the UNet computes in.")] = "fp32",
+    dtype: Annotated[Dtype, Parameter(help="The precision the UNet computes in.")] = "fp32",
     size: Annotated[str, Parameter(help="Sides in pixels, e.g. 256,512; the model's own.")] = "",
     max_rows: Annotated[int, Parameter(help="The largest batch.")] = 16,
     json: JsonFlag = False,
@@ -68,9 +68,9 @@ def _target(target: Target, precision: Dtype) -> tuple[Runtime, Compiler | None]
         If the engine does not compute in that precision here.
     """
     import torch
-    from underpaint_engines.bundle import DTYPES
+    from underpaint.precision import torch_dtype
 
-    dtype, cpu = DTYPES[precision], torch.device("cpu")
+    dtype, cpu = torch_dtype(precision), torch.device("cpu")
     if target.startswith("tensorrt"):
         return _tensorrt(target, dtype)
     registry.load("engines", target)  # which says what to install if something is missing

@@ -11,7 +11,8 @@ from typing import Any
 import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import ClearMetadataAndDocStringPass
-from underpaint_engines.bundle import Dtype, Graph, Port
+from underpaint.precision import Dtype
+from underpaint_engines.bundle import Graph, Port
 
 from underpaint_export.graphs import GraphSpec
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from underpaint.errors import ModelLoadError
-from underpaint_engines.bundle import Dtype, Graph, Parity
+from underpaint.precision import Dtype
+from underpaint_engines.bundle import Graph, Parity
 from underpaint_engines.runtime import Session
 
 from underpaint_export.graphs import EXAMPLE_ROWS, GraphSpec

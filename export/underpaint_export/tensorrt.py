@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import openvino
 import torch
-from underpaint_engines.bundle import Compiled, Dtype, Graph
+from underpaint.precision import Dtype
+from underpaint_engines.bundle import Compiled, Graph
 from underpaint_engines.openvino import OpenVino
 from underpaint_engines.runtime import Session
 from underpaint_engines.tensorrt.builder import OPSET, build

@@ -11,6 +11,7 @@ from underpaint import registry
 from underpaint.engine import Engine
 from underpaint.errors import InvalidRequestError
 from underpaint.method import Method
+from underpaint.precision import dtype_name
 from underpaint.request import Request
 
 FORMAT = 1
@@ -40,7 +41,7 @@ def make_recipe(request: Request, engine: Engine) -> dict[str, Any]:
         "model": request.model.name,
         "model_digest": request.model.digest,
         "engine": engine.name,
-        "dtype": str(engine.dtype).removeprefix("torch."),
+        "dtype": dtype_name(engine.dtype),
         "prompt": list(request.prompts),
         "negative_prompt": list(request.negative_prompts),
         "seed": list(request.seeds),
@@ -101,7 +102,7 @@ def read_recipe(recipe: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
 def differences(recipe: Mapping[str, Any], engine: Engine) -> tuple[str, ...]:
     """Return a warning for what makes an engine's pictures differ from the recipe's."""
     made = (recipe["engine"], recipe["dtype"])
-    now = (engine.name, str(engine.dtype).removeprefix("torch."))
+    now = (engine.name, dtype_name(engine.dtype))
     if made == now:
         return ()
     return (

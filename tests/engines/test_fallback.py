@@ -84,4 +84,4 @@ def test_a_recipe_replayed_elsewhere_says_so(pipes):
     recipe = reference("a cat", **CALL).recipe
     assert not reference.replay(recipe, output_type="latent").warnings
     (warning,) = compiled.replay(recipe, output_type="latent").warnings
-    assert "made on pytorch in float32, this ran on onnxruntime in float32" in warning
+    assert "made on pytorch in fp32, this ran on onnxruntime in fp32" in warning

@@ -13,7 +13,8 @@ import pytest
 import torch
 from underpaint import registry
 from underpaint.errors import ModelLoadError
-from underpaint_engines.bundle import DTYPES, read_manifest
+from underpaint.precision import torch_dtype
+from underpaint_engines.bundle import read_manifest
 from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.modules import describe, load_modules
 from underpaint_engines.tensorrt import builder
@@ -40,7 +41,7 @@ def tensorrt_bundle_of(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorrt")
 
     def export(dtype):
-        runtime = Rehearsal("tensorrt-rtx", DTYPES[dtype])
+        runtime = Rehearsal("tensorrt-rtx", torch_dtype(dtype))
         write_bundle(
             checkpoint("tiny-vae"),
             folder / dtype,
@@ -77,7 +78,7 @@ def write_graph(folder, spec, dtype):
 
 def load_parts(source, dtype):
     opened = open_checkpoint(source)
-    modules = load_modules(opened, DTYPES[dtype], torch.device("cpu"))
+    modules = load_modules(opened, torch_dtype(dtype), torch.device("cpu"))
     return modules, describe("a model", opened, modules)
 
 

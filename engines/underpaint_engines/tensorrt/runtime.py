@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from underpaint.errors import ModelLoadError
+from underpaint.precision import dtype_name
 
-from underpaint_engines.bundle import Graph, dtype_name
+from underpaint_engines.bundle import Graph
 from underpaint_engines.cache import cached_plans, prune
 from underpaint_engines.plans import read, write
 from underpaint_engines.tensorrt.api import Api

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
+
+from underpaint.precision import Dtype, torch_dtype
 
 if TYPE_CHECKING:
     from underpaint.pipeline import Pipeline
@@ -14,8 +16,6 @@ if TYPE_CHECKING:
 METHOD, SAMPLING, MODEL, OUTPUT = map(
     Group.create_ordered, ("Method", "Sampling", "Model", "Output")
 )
-
-DType = Literal["float32", "float16", "bfloat16"]
 
 
 @Parameter(name="*", group=SAMPLING, negative=())
@@ -67,7 +67,7 @@ class Loading:
         str, Parameter(help="An installed model, a folder in the diffusers format, or a hub name.")
     ] = "picturebook"
     engine: Annotated[str, Parameter(help="What runs the model.")] = "pytorch"
-    dtype: Annotated[DType, Parameter(help="The precision to compute in.")] = "float32"
+    dtype: Annotated[Dtype, Parameter(help="The precision to compute in.")] = "fp32"
     device: Annotated[str, Parameter(help="Where to compute, e.g. cpu or cuda:0.")] = "cpu"
 
     def load(self) -> Pipeline:
@@ -91,7 +91,7 @@ class Loading:
                 f"--device {self.device}: {reason} Give e.g. cpu or cuda:0."
             ) from error
         return Pipeline.from_pretrained(
-            self.model, self.engine, dtype=getattr(torch, self.dtype), device=device
+            self.model, self.engine, dtype=torch_dtype(self.dtype), device=device
         )
 
     @property
