@@ -15,7 +15,7 @@ demo: $(STAMP)
 	$(BIN)/python -m underpaint edit prompt-to-prompt --source "a cat on grass" --prompt "a dog on grass" --seed 8 -o demo-out
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -q

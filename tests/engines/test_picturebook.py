@@ -8,10 +8,8 @@ import numpy as np
 import openvino as ov
 import pytest
 import torch
-from underpaint import Pipeline, registry
+from underpaint import Pipeline
 from underpaint_engines import openvino
-from underpaint_engines.cache import cached
-from underpaint_engines.onnxruntime import OnnxRuntime
 from underpaint_picturebook.train.vae import psnr
 from underpaint_prompt_to_prompt import LocalBlend, PromptToPrompt
 
@@ -24,16 +22,13 @@ EDITS = {
 
 
 @pytest.fixture(scope="module")
-def pipeline():
+def pipeline(picturebook_bundle):
     """Return a pipeline by engine; OpenVINO opens the graphs that ONNX Runtime's first use made."""
 
     @cache
     def open_(name):
         if name == "openvino":
-            source = registry.load("models", "picturebook")()
-            runtime = OnnxRuntime(torch.device("cpu"), torch.float32)
-            folder = cached(source, name="picturebook", runtime=runtime)
-            return Pipeline(openvino.load(folder, name="picturebook"))
+            return Pipeline(openvino.load(picturebook_bundle, name="picturebook"))
         dtype = torch.bfloat16 if name == "openvino bf16" else torch.float32
         return Pipeline.from_pretrained("picturebook", engine=name.split()[0], dtype=dtype)
 

@@ -5,26 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from functools import cache
-from pathlib import Path
 
 import onnx
-import onnx_ir as ir
 import pytest
 import torch
-from underpaint import registry
 from underpaint.errors import ModelLoadError
 from underpaint.precision import torch_dtype
 from underpaint_engines.bundle import read_manifest
-from underpaint_engines.checkpoint import open_checkpoint
-from underpaint_engines.modules import describe, load_modules
-from underpaint_engines.tensorrt import builder
 from underpaint_engines.tensorrt.rtx import API
 from underpaint_export.bundle import write_bundle
-from underpaint_export.graphs import codec_specs, text_spec, unet_specs
-from underpaint_export.onnx_graph import describe as describe_graph
-from underpaint_export.onnx_graph import to_onnx
 from underpaint_export.tensorrt import Rehearsal, compile_ahead
-from underpaint_export.weights import share_weights
 
 GRAPHS = {
     "text_encoder",
@@ -59,34 +49,6 @@ def tensorrt_bundle_of(checkpoint, tmp_path_factory):
 def no_unet(monkeypatch):
     """Leave the UNet out of bundles: its graphs take most of an export's time."""
     monkeypatch.setattr("underpaint_export.bundle.unet_specs", lambda *args: [])
-
-
-@pytest.fixture
-def fused(monkeypatch):
-    """Let every attention be one kernel, or the build fail."""
-    monkeypatch.setattr(builder, "_allow_unfused", lambda *args: None)
-
-
-def write_graph(folder, spec, dtype):
-    """Write one graph, without comparing it, and return its record."""
-    folder.mkdir()
-    model = to_onnx(spec, builder.OPSET)
-    share_weights([model], folder / "weights.safetensors")
-    ir.save(model, folder / "graph.onnx")
-    return describe_graph(model, "graph.onnx", dtype, 16 if spec.batched else 1)
-
-
-def load_parts(source, dtype):
-    opened = open_checkpoint(source)
-    modules = load_modules(opened, torch_dtype(dtype), torch.device("cpu"))
-    return modules, describe("a model", opened, modules)
-
-
-def edited_unet(source, dtype):
-    """Return the UNet with edits and all its readings."""
-    modules, info = load_parts(source, dtype)
-    _, edited = unet_specs(modules, info, info.latent_size)
-    return edited
 
 
 # A tiny checkpoint, whole
@@ -135,46 +97,6 @@ def test_weights_and_attention_are_of_the_precision(tensorrt_bundle_of, dtype):
     attention = [node for node in graph.node if node.op_type == "Attention"]
     assert attention
     assert {types[node.output[0]] for node in attention} == {kind}
-
-
-# picturebook
-
-
-@pytest.fixture(scope="session")
-def picturebook():
-    return Path(registry.load("models", "picturebook")())
-
-
-@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
-def test_picturebooks_edited_unet_compiles_with_fused_attention(
-    picturebook, dtype, tmp_path, fused
-):
-    graph = write_graph(tmp_path / "unet", edited_unet(picturebook, dtype), dtype)
-    compiled = compile_ahead(API)(tmp_path / "unet", "unet", graph)
-    assert compiled.size > 10_000_000
-
-
-def test_picturebooks_edited_unet_compiles_in_fp32(picturebook, tmp_path):
-    graph = write_graph(tmp_path / "unet", edited_unet(picturebook, "fp32"), "fp32")
-    compiled = compile_ahead(API)(tmp_path / "unet", "unet", graph)
-    assert compiled.size > 10_000_000
-
-
-def test_picturebooks_codecs_compile(picturebook, tmp_path):
-    modules, info = load_parts(picturebook, "fp32")
-    for spec in (text_spec(modules, info), *codec_specs(modules, info, info.latent_size)):
-        graph = write_graph(tmp_path / spec.part, spec, "fp32")
-        assert compile_ahead(API)(tmp_path / spec.part, spec.name, graph).size > 1_000_000
-
-
-@pytest.mark.slow
-def test_the_edited_unet_of_stable_diffusions_size_compiles(tmp_path, fused):
-    from benchmarks.full_size import save_full_size_checkpoint
-
-    source = save_full_size_checkpoint(tmp_path / "checkpoint")
-    graph = write_graph(tmp_path / "unet", edited_unet(source, "fp16"), "fp16")
-    compiled = compile_ahead(API)(tmp_path / "unet", "unet", graph)
-    assert compiled.size > 1_700_000_000  # the weights
 
 
 # What is refused
