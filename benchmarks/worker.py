@@ -52,6 +52,8 @@ def main(  # the process is the call
     cold, peak = time.time() - started - export, _peak_rss()
     noises |= {way: run() for way, run in steps.items() if way != first}
     save_file({way: noise.clone() for way, noise in noises.items()}, noise_out)
+    for image in images.values():  # the steps have been run above
+        image()
     report = {
         "cold_start_seconds": cold,
         "export_seconds": export or None,
@@ -64,9 +66,7 @@ def main(  # the process is the call
 
 
 def time_in_turn(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each way, one round of all ways after the other, after a warm-up."""
-    for run in ways.values():
-        run()
+    """Return the seconds of each way, one round of all ways after the other."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, run in ways.items():
