@@ -88,30 +88,38 @@ def main(
     model: str = "picturebook",
     rounds: int = 25,
     image_steps: int = 25,
+    ways: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     only: Annotated[list[str], Parameter(consume_multiple=True)] | None = None,
     json_out: Path | None = None,
 ) -> None:
     """Run the contestants, print a table, and write JSON lines.
 
     `only` names contestants, e.g. "openvino bf16"; all that this processor can run otherwise.
+    `ways` are all by default; each takes an engine of its own, and so its memory. `image_steps` 0
+    measures no whole images.
     """
     folder = models.locate(model)
     able = [c for c in CONTESTANTS if c[1] == "fp32" or "bf16" in processor()[1]]
     chosen = [c for c in able if not only or " ".join(c) in only]
-    everyone = track(chosen, "measuring", console=Console(stderr=True))
-    measured = [_measure(*each, folder, rounds, image_steps) for each in everyone]
-    lines = list(_lines(measured, model, unet_flops(folder, ROWS), image_steps))
-    write_lines(json_out, lines)
+    flops = unet_flops(folder, ROWS)
+    measured: list[Measured] = []
+    for each in track(chosen, "measuring", console=Console(stderr=True)):
+        flags = [f"--rounds={rounds}", f"--image-steps={image_steps}", "--ways", *(ways or WAYS)]
+        measured.append(_measure(*each, folder, flags))
+        lines = list(_lines(measured, model, flops, image_steps))
+        write_lines(json_out, lines)  # what is measured is kept if the next fails
     Console().print(_table(lines, model))
 
 
-def _measure(who: str, dtype: str, folder: str, rounds: int, image_steps: int) -> Measured:
+def _measure(who: str, dtype: str, folder: str, flags: Sequence[str]) -> Measured:
     with tempfile.TemporaryDirectory() as temporary:
         noise = Path(temporary) / "noise.safetensors"
-        flags = [f"--rounds={rounds}", f"--image-steps={image_steps}", f"--started={time.time()}"]
         worker = [sys.executable, "-m", "benchmarks.worker", who, dtype, folder, str(noise)]
         done = subprocess.run(  # noqa: S603
-            [*worker, *flags], stdout=subprocess.PIPE, text=True, check=True
+            [*worker, f"--started={time.time()}", *flags],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
         )
         report = json.loads(done.stdout.splitlines()[-1])
         return Measured(who, dtype, report, load_file(noise))

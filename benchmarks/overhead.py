@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from cyclopts import App
@@ -21,14 +21,16 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor
-from underpaint import Method, Pipeline, hookimpl
+from underpaint import Method, Pipeline
 from underpaint.commands.machine import processor
 from underpaint.engine import Engine, UNetCall
 from underpaint.schedule import ddim_step, output_coefficients, x0_from_noise
 
+from benchmarks.hooks_alone import Watching, seconds_of_hooks
 from benchmarks.report import write_lines
 
 PROMPT, SEED, SCALE, STEPS = "a cat on grass", 7, 5.0, 25
+PLUGINS = (0, 1, 5)
 
 app = App(help=__doc__)
 
@@ -49,28 +51,6 @@ class Clock:
         output = self.engine.predict(call)
         self.seconds.append(time.perf_counter() - started)
         return output
-
-
-class Watcher:
-    """Watches every step and does nothing."""
-
-    @hookimpl
-    def before_step(self) -> None:
-        """Watch."""
-
-    @hookimpl
-    def after_step(self) -> None:
-        """Watch."""
-
-
-class Watching(Method):
-    """The method of that plugin."""
-
-    method: ClassVar[str] = "watching"
-
-    def start(self) -> Watcher:
-        """Return the plugin."""
-        return Watcher()
 
 
 def bare_loop(engine: Engine) -> Callable[[], tuple[Tensor, list[float]]]:
@@ -99,7 +79,7 @@ def bare_loop(engine: Engine) -> Callable[[], tuple[Tensor, list[float]]]:
     return run
 
 
-def measure(name: str, rounds: int) -> list[dict[str, object]]:
+def measure(name: str, rounds: int) -> list[dict[str, Any]]:
     """Return the lines of one engine."""
     clock = Clock(Pipeline.from_pretrained("picturebook", engine=name).engine)
     pipe, bare = Pipeline(clock), bare_loop(clock)
@@ -153,28 +133,25 @@ def main(*, rounds: int = 20, json_out: Path | None = None) -> None:
     """Measure on every engine, print a table, and write JSON lines."""
     names = ("pytorch", "onnxruntime", "openvino")
     lines = [line for name in names for line in measure(name, rounds)]
-    write_lines(json_out, lines)
-    title = f"A step's cost outside the UNet, picturebook, two rows, {processor()[0]}"
-    table = Table("engine", "loop", "UNet ms", "outside ms", "added us", "of a step", title=title)
+    hooks: list[dict[str, Any]] = [
+        {"benchmark": "hooks", "plugins": count, "seconds_a_step": seconds_of_hooks(count)}
+        for count in PLUGINS
+    ]
+    write_lines(json_out, [*lines, *hooks])
+    title = f"A step outside the UNet, picturebook, two rows, {processor()[0]}"
+    columns = ("engine", "loop", "UNet ms", "outside ms", "added us", "of a step")
+    table = Table(*columns, title=title, box=None)
     for line in lines:
-        unet, outside, added, share = (
-            float(str(line[name]))
-            for name in (
-                "unet_seconds",
-                "outside_seconds",
-                "added_microseconds",
-                "added_share_of_step",
-            )
-        )
         table.add_row(
-            str(line["engine"]),
-            str(line["loop"]),
-            f"{unet * 1e3:.2f}",
-            f"{outside * 1e3:.3f}",
-            f"{added:.0f}",
-            f"{share:.2%}",
+            line["engine"],
+            line["loop"],
+            f"{line['unet_seconds'] * 1e3:.2f}",
+            f"{line['outside_seconds'] * 1e3:.3f}",
+            f"{line['added_microseconds']:.0f}",
+            f"{line['added_share_of_step']:.2%}",
         )
-    Console().print(table)
+    costs = ", ".join(f"{h['plugins']}: {h['seconds_a_step'] * 1e6:.1f} us" for h in hooks)
+    Console().print(table, f"\nhooks of a step alone, by plugins that watch: {costs}")
 
 
 if __name__ == "__main__":

@@ -18,12 +18,16 @@ Lines = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 def render() -> str:
-    """Return one Markdown table a model."""
-    return "\n".join(_table(model) for model in TITLES)
+    """Return a Markdown table for each model that was measured."""
+    return "\n".join(_table(model) for model in TITLES if _file(model).is_file())
+
+
+def _file(model: str) -> Path:
+    return RESULTS / f"latency-{model}.jsonl"
 
 
 def _table(model: str) -> str:
-    text = (RESULTS / f"latency-{model}.jsonl").read_text("utf-8")
+    text = _file(model).read_text("utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
     by_way = {(f"{line['contestant']} {line['dtype']}", line["way"]): line for line in lines}
     names = dict.fromkeys(name for name, _ in by_way)

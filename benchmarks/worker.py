@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import torch
-from cyclopts import App
+from cyclopts import App, Parameter
 from safetensors.torch import save_file
 from torch import Tensor
 from underpaint import Pipeline, registry
@@ -41,12 +42,15 @@ def main(  # the process is the call
     noise_out: Path,
     *,
     started: float,
+    ways: Annotated[list[str], Parameter(consume_multiple=True)],
     rounds: int,
     image_steps: int,
 ) -> None:
     """Time every way in turn, then whole images."""
     open_ = _open_peer if who.startswith(("diffusers", "materialised")) else _open_engine
-    steps, images, export = open_(who, dtype, folder, image_steps)
+    steps, images, export = open_(who, dtype, folder, ways, image_steps)
+    if not image_steps:
+        images = {}
     first = next(iter(steps))
     noises = {first: steps[first]()}
     cold, peak = time.time() - started - export, _peak_rss()
@@ -77,7 +81,7 @@ def time_in_turn(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[
 
 
 def _open_engine(
-    who: str, dtype: Dtype, folder: str, image_steps: int
+    who: str, dtype: Dtype, folder: str, ways: Sequence[str], image_steps: int
 ) -> tuple[dict[str, Step], dict[str, Image], float]:
     """Return our steps and images by name, and the seconds that a first export took.
 
@@ -89,22 +93,26 @@ def _open_engine(
     steps: dict[str, Step] = {}
     shared = load() if who == "pytorch" else None
     pipes = {}
-    for way in reversed(WAYS):
+    for way in sorted(ways, key=WAYS.index, reverse=True):
         pipes[way] = shared or load()
         engine = pipes[way].engine
         engine.check(make_needs(engine.info, way), engine.info.latent_size)
         steps[way] = partial(_noise, engine, make_call(engine.info, way))
     edit = PromptToPrompt.model_validate({"source": SOURCE_PROMPT})
+    edits = {"plain": [], "P2P": [edit]}
     images: dict[str, Image] = {
-        "plain": partial(pipes["plain"], PROMPT, seed=7, num_inference_steps=image_steps),
-        "P2P": partial(pipes["P2P"], PROMPT, edits=[edit], seed=7, num_inference_steps=image_steps),
+        way: partial(pipe, PROMPT, edits=edits[way], seed=7, num_inference_steps=image_steps)
+        for way, pipe in pipes.items()
+        if way in edits
     }
     return steps, images, export
 
 
 def _open_peer(
-    who: str, dtype: Dtype, folder: str, image_steps: int
+    who: str, dtype: Dtype, folder: str, ways: Sequence[str], image_steps: int
 ) -> tuple[dict[str, Step], dict[str, Image], float]:
+    """Return the one way that diffusers has."""
+    del ways
     checkpoint = open_checkpoint(folder)
     info = describe(who, checkpoint, load_modules(checkpoint, torch.float32, torch.device("cpu")))
     materialised = who == "materialised"

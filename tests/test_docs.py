@@ -10,6 +10,8 @@ from underpaint import registry
 from underpaint.errors import UnknownNameError
 from underpaint.hooks import SPECIFICATIONS
 
+from benchmarks import readme_table
+
 ROOT = Path(__file__).parents[1]
 HOOKS_PAGE = ROOT / "docs" / "hooks.md"
 PAGES = [
@@ -45,6 +47,10 @@ def test_every_hook_is_documented_with_its_signature(hook):
 
 def test_the_hooks_page_is_what_the_docstrings_say():
     assert HOOKS_PAGE.read_text("utf-8") == RENDERER["render"](), "run python docs/render_hooks.py"
+
+
+def test_the_readmes_table_of_engines_is_what_the_benchmark_wrote():
+    assert readme_table.render() in (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize("hook", SPECIFICATIONS)

@@ -1,4 +1,4 @@
-"""UNets of other families export and do what PyTorch does; SDXL's conditions are further inputs."""
+"""UNets of other families export, match and compile; SDXL's conditions are further inputs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from underpaint_engines.modules import describe, load_modules
 from underpaint_engines.onnxruntime import OnnxRuntime
 from underpaint_engines.openvino import OpenVino
 from underpaint_engines.sites import derive_sites
+from underpaint_engines.tensorrt import rtx
 from underpaint_export.graphs import EXAMPLE_ROWS, unet_specs
 from underpaint_export.onnx_graph import describe as describe_graph
 from underpaint_export.onnx_graph import to_onnx
 from underpaint_export.parity import compare
+from underpaint_export.tensorrt import compile_ahead
 from underpaint_export.weights import share_weights
 
 from tests.tiny_checkpoints import WIDTH, tiny_sdxl_unet
@@ -52,7 +54,7 @@ def test_an_edited_unet_says_what_pytorch_says(family, name, tmp_path):
     model = to_onnx(spec, 23)
     share_weights([model], tmp_path / "weights.safetensors")
     ir.save(model, tmp_path / "edit.onnx")
-    graph = describe_graph(model, "edit.onnx", "fp32")
+    graph = describe_graph(model, "edit.onnx", "fp32", 16)
     assert {port.name for port in graph.inputs} >= extra.keys()
     assert all(port.shape[0] == "rows" for port in graph.inputs if port.name in extra)
     for runtime in (OnnxRuntime(CPU, torch.float32), OpenVino(CPU, torch.float32)):
@@ -60,6 +62,7 @@ def test_an_edited_unet_says_what_pytorch_says(family, name, tmp_path):
         records = compare(spec, graph, session)
         assert len(records) == 4 * len(graph.outputs)
         assert_conditions_matter(session, spec, extra)
+    assert compile_ahead(rtx.API)(tmp_path, name, graph).size > 1_000_000
 
 
 def assert_conditions_matter(session, spec, extra):

@@ -9,7 +9,7 @@ and no method is used to pick. Each case is then edited, without LocalBlend:
   (old in the source, new in the edit and in the plain picture; dilated), for the edit and for the
   plain picture of the same seed, which is the same prompt without Prompt-to-Prompt.
 
-    python benchmarks/bench_p2p_quality.py --json-out benchmarks/results/p2p_quality.jsonl
+    python benchmarks/p2p_quality.py --json-out benchmarks/results/p2p_quality.jsonl
 """
 
 from __future__ import annotations
@@ -285,6 +285,6 @@ def _pixels(images: Sequence[Any]) -> list[Pixels]:
 
 
 if __name__ == "__main__":
-    app = App(name="bench_p2p_quality", result_action="return_value")
+    app = App(name="p2p_quality", result_action="return_value")
     app.default(bench)
     sys.exit(app())
