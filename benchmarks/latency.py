@@ -59,6 +59,8 @@ CONTESTANTS = (
     ("openvino", "bf16"),
 )
 
+WIDTH = 112  # of the table, also where it is written to a file
+
 app = App(help=__doc__)
 
 
@@ -108,7 +110,7 @@ def main(
         measured.append(_measure(*each, folder, flags))
         lines = list(_lines(measured, model, flops, image_steps))
         write_lines(json_out, lines)  # what is measured is kept if the next fails
-    Console().print(_table(lines, model))
+    Console(width=WIDTH).print(_table(lines, model))
 
 
 def _measure(who: str, dtype: str, folder: str, flags: Sequence[str]) -> Measured:
