@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from underpaint import Method, Prediction, hookimpl
 from underpaint.hooks import Hooks
+from underpaint.layout import Layout
+from underpaint.outputs import Outputs
 
 REPEATS, CALLS = 100, 50
 
@@ -40,7 +42,8 @@ class Still:
     """Replaces what core computes by constants, and so leaves the calls alone."""
 
     latents = torch.zeros(1, 4, 8, 8)
-    prediction = Prediction(latents, 0.5, latents, latents, latents, latents)
+    outputs = Outputs(Layout.of(1, ["main"], []), latents, latents)
+    prediction = Prediction(latents, 0.5, latents, latents, outputs)
 
     @hookimpl
     def combine(self) -> Tensor:

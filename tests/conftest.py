@@ -12,8 +12,9 @@ import pytest
 import torch
 from filelock import FileLock
 from underpaint import Method
+from underpaint.cache_folder import FOLDER_VARIABLE
 from underpaint.registry import load
-from underpaint_engines.cache import FOLDER_VARIABLE, cached
+from underpaint_engines.cache import cached
 from underpaint_engines.onnxruntime import OnnxRuntime
 from underpaint_export.bundle import write_bundle
 

@@ -18,8 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
-from platformdirs import user_cache_path
 from underpaint import registry
+from underpaint.cache_folder import cache_folder
 from underpaint.errors import InvalidRequestError, ModelLoadError
 from underpaint.precision import dtype_name
 
@@ -30,7 +30,6 @@ from underpaint_engines.fallback import Fallback
 from underpaint_engines.plans import SUFFIX, Plans, read, read_header
 from underpaint_engines.runtime import Runtime
 
-FOLDER_VARIABLE = "UNDERPAINT_CACHE"
 LIMIT_VARIABLE = "UNDERPAINT_CACHE_GB"
 USUAL_LIMIT_GB = 20.0
 PLANS = "plans"
@@ -82,7 +81,7 @@ def cached(source: str | Path, *, name: str, runtime: Runtime) -> Path:
     Of several processes that ask at once, one exports and the others wait for it.
     """
     checkpoint = open_checkpoint(source)
-    folder = cache_folder() / _key(checkpoint.digest, runtime)
+    folder = bundles_folder() / _key(checkpoint.digest, runtime)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if _problem(folder) is not None:
@@ -94,15 +93,14 @@ def cached(source: str | Path, *, name: str, runtime: Runtime) -> Path:
     return folder
 
 
-def cache_folder() -> Path:
-    """Return where bundles are kept: $UNDERPAINT_CACHE, or the user's cache folder."""
-    own = os.environ.get(FOLDER_VARIABLE)
-    return Path(own) if own else user_cache_path("underpaint") / "bundles"
+def bundles_folder() -> Path:
+    """Return where bundles are kept."""
+    return cache_folder() / "bundles"
 
 
 def cached_plans() -> Plans:
     """Return the cache's plans."""
-    return Plans(cache_folder() / PLANS)
+    return Plans(bundles_folder() / PLANS)
 
 
 def entries(*, check: bool = False) -> list[Entry]:
@@ -151,7 +149,7 @@ def _key(digest: str, runtime: Runtime) -> str:
 
 def _paths() -> Iterator[Path]:
     """Return the folders of bundles and the files of plans, whole or not."""
-    root = cache_folder()
+    root = bundles_folder()
     for each in root.iterdir() if root.is_dir() else ():
         if each.name == PLANS:
             yield from (file for file in each.iterdir() if SUFFIX in file.suffixes)

@@ -45,7 +45,7 @@ def prune(
 def _answer(*, check: bool) -> Answer:
     from rich.table import Table
 
-    from underpaint_engines.cache import cache_folder, describe, entries
+    from underpaint_engines.cache import bundles_folder, describe, entries
 
     found = entries(check=check)
     table = Table("model", "dtype", "MB", "last used", "state", box=None)
@@ -57,6 +57,6 @@ def _answer(*, check: bool) -> Answer:
     return answer_table(
         describe(found),
         table if found else "The cache is empty.",
-        f"In {cache_folder()}.",
+        f"In {bundles_folder()}.",
         exit_code=int(broken and check),
     )

@@ -13,10 +13,13 @@ from torch import Tensor
 from underpaint.engine import ModelInfo
 from underpaint.errors import InvalidRequestError, choices
 from underpaint.method import Method
+from underpaint.pictures import Picture
 from underpaint.records import check_finite
+from underpaint.trajectory import Trajectory
 
 Texts = str | Sequence[str]
 Generators = torch.Generator | Sequence[torch.Generator]
+Pictures = Picture | Sequence[Picture]
 
 
 def check_texts(name: str, value: Texts, allow_empty: bool = False) -> list[str]:
@@ -85,6 +88,41 @@ def spread(name: str, texts: list[str], prompts: int, per_prompt: int) -> tuple[
         raise InvalidRequestError(f"{name} holds {len(texts)} texts for {prompts} prompts.")
     each = texts * prompts if len(texts) == 1 else texts
     return tuple(text for text in each for _ in range(per_prompt))
+
+
+def check_pictures(pictures: Pictures) -> list[Picture]:
+    """Return a list of pictures; a batch ``[B, C, H, W]`` is several."""
+    if isinstance(pictures, Tensor) and pictures.dim() == 4:
+        return list(pictures)
+    if isinstance(pictures, Sequence) and not isinstance(pictures, str):
+        return list(pictures)
+    return [pictures]
+
+
+def spread_pictures(pictures: list[Picture], prompts: int, per_prompt: int) -> list[Picture]:
+    """Return one picture for all images, or one per image."""
+    if len(pictures) not in (1, prompts):
+        raise InvalidRequestError(
+            f"image holds {len(pictures)} pictures for {prompts} prompts: give one, or one each."
+        )
+    if len(pictures) == 1:
+        return pictures
+    return [picture for picture in pictures for _ in range(per_prompt)]
+
+
+def check_trajectory(trajectory: Trajectory, images: int) -> Trajectory:
+    """Return a trajectory that serves so many images, or raise InvalidRequestError."""
+    if not isinstance(trajectory, Trajectory):
+        raise InvalidRequestError(
+            f"trajectory is {type(trajectory).__name__}: give what pipe.invert(...) or "
+            "Trajectory.load(path) returned."
+        )
+    if trajectory.pivots.shape[1] not in (1, images):
+        raise InvalidRequestError(
+            f"The trajectory is of {trajectory.pivots.shape[1]} pictures, the call of {images} "
+            "images: give one of a single picture, or of as many."
+        )
+    return trajectory
 
 
 def expand_seeds(

@@ -14,7 +14,6 @@ from torch import Tensor
 from underpaint.images import OutputType, convert
 from underpaint.loop import Denoised
 from underpaint.planning import Plan
-from underpaint.recipe import make_recipe
 from underpaint.recorder import WORD_MAPS
 from underpaint.records import MAIN
 from underpaint.result import Result, Timings, WordMaps
@@ -54,7 +53,9 @@ def assemble(plan: Plan, parts: Sequence[Part], output_type: OutputType, started
         seeds=plan.request.seeds,
         timings=_add_timings(parts),
         warnings=tuple(dict.fromkeys(chain(plan.warnings, *(part.run.warnings for part in parts)))),
-        recipe=make_recipe(plan.request, plan.engine),
+        recipe=plan.recipe,
+        image=plan.request.image,
+        trajectory=plan.request.trajectory,
         reports=reports,
         word_maps=None if recorded is None else _word_maps(plan, parts, recorded),
     )

@@ -55,12 +55,8 @@ class Core:
     @hookimpl(trylast=True)
     def initial_latents(self, run: Run) -> Tensor:
         """One x_T per image, shared by its branches; a trajectory's own start."""
-        request = run.request
-        drawn = [seed_noise(seed, request.latent_shape) for seed in request.seeds]
-        noise = torch.stack(drawn) if request.latents is None else request.latents
-        latents = noise.to(run.engine.device).repeat_interleave(
-            len(run.branches), 0
-        )  # [T, C, h, w]
+        noise = _first_latents(run)  # [I, C, h, w]
+        latents = noise.to(run.engine.device).repeat_interleave(len(run.branches), 0)  # [T, ...]
         for branch in run.branches:
             if branch.trajectory is not None:
                 start = branch.trajectory.at(run.moves[0].t).to(latents)
@@ -114,28 +110,24 @@ class Core:
 
     def _prediction(self, step: Step, outputs: Outputs) -> Prediction:
         noise = step.combine(outputs)
-        uncond, cond = split_halves(outputs)
         return Prediction(
             sample=outputs.sample,
             alpha=step.alpha,
             noise=noise,
             x0=ddim.x0_from_noise(outputs.sample, noise, step.alpha),
-            noise_uncond=uncond,
-            noise_cond=cond,
-            maps=outputs.maps,
-            features=outputs.features,
+            outputs=outputs,
         )
 
 
-def split_halves(outputs: Outputs) -> tuple[Tensor, Tensor]:
-    """Return epsilon per trajectory of both halves; a branch without uncond rows gives its cond."""
-    layout = outputs.layout
-    conds = [outputs.of(branch, "cond") for branch in layout.branches]
-    unconds = [
-        outputs.of(branch, "uncond") if branch in layout.guided else cond
-        for branch, cond in zip(layout.branches, conds, strict=True)
-    ]
-    return torch.stack(unconds, 1).flatten(0, 1), torch.stack(conds, 1).flatten(0, 1)
+def _first_latents(run: Run) -> Tensor:
+    """Return the start of the picture's path, the call's latents, or the seeds' noise."""
+    request = run.request
+    if request.trajectory is not None:
+        start = request.trajectory.at(run.moves[0].t)
+        return start.expand(request.images, *request.latent_shape)
+    if request.latents is not None:
+        return request.latents
+    return torch.stack([seed_noise(seed, request.latent_shape) for seed in request.seeds])
 
 
 def fresh_noise(step: Step, key: str) -> Tensor:

@@ -59,7 +59,8 @@ def _step(step: Step, hooks: Hooks) -> Tensor:
         if step.move.kind == "renoise":
             latents = core.renoise(step)
         else:
-            step = replace(step, edits=hooks.attention_edits(step))
+            edits = hooks.attention_edits(step)
+            step = replace(step, edits=edits) if edits else step
             latents = hooks.advance(step, hooks.predict(step))
         hooks.after_step(step, latents)
     except Exception as error:
@@ -72,10 +73,10 @@ def _prepare(run: Run, hooks: Hooks) -> Tensor:
     try:
         run.combiner = hooks.combine
         run.moves = hooks.schedule(run)
-        for branch in run.branches:
-            if branch.trajectory is not None:
-                shape = (run.request.images, *run.request.latent_shape)
-                branch.trajectory.check(run.request.model.digest, run.moves, shape)
+        shape = (run.request.images, *run.request.latent_shape)
+        for path in (run.request.trajectory, *(branch.trajectory for branch in run.branches)):
+            if path is not None:
+                path.check(run.request.model.digest, run.moves, shape)
         run.conditioning = hooks.conditioning(run)
         return hooks.initial_latents(run)
     except Exception as error:

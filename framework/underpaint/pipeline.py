@@ -13,17 +13,22 @@ from torch import Tensor
 
 from underpaint import arguments, registry
 from underpaint.assembly import Part, assemble
+from underpaint.call import make_request
 from underpaint.cancel import CancelToken
 from underpaint.engine import Engine
 from underpaint.images import OUTPUT_TYPES, OutputType
+from underpaint.inverting import invert
 from underpaint.loop import denoise
 from underpaint.method import Method
-from underpaint.planning import Plan, make_request
+from underpaint.planning import Plan
+from underpaint.preparation import Fit
 from underpaint.recipe import differences, read_recipe
 from underpaint.recorder import CallbackOnStepEnd, StepCallback
+from underpaint.request import Request
 from underpaint.result import Result
 from underpaint.run import Scorer
 from underpaint.schedule import Spacing
+from underpaint.trajectory import Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +87,11 @@ class Pipeline:
         width: int | None = None,
         eta: float = 0.0,
         timestep_spacing: Spacing | None = None,
+        image: arguments.Pictures | None = None,
+        fit: Fit = "crop",
+        trajectory: Trajectory | None = None,
+        follow: bool = True,
+        refinements: int = 0,
         output_type: OutputType = "pil",
         record_attention: bool | None = None,
         attention_per_step: bool = False,
@@ -103,6 +113,13 @@ class Pipeline:
         height, width : in pixels; None takes the model's size.
         eta : 0 is DDIM, 1 is DDPM.
         timestep_spacing : leading, trailing or linspace; None takes the model's.
+        image : the picture to edit, or one per prompt: files, Pillow images, arrays or tensors.
+            It is inverted if an edit starts from it, with the prompt that the edit says it shows.
+        fit : crop (the longer side) or letterbox (pad the shorter one), to the model's frame.
+        trajectory : what `invert` returned for the picture, in place of inverting it now.
+        follow : hold the picture's branch to its path (Direct Inversion, arXiv 2310.01506), so
+            that it is reconstructed as well as the VAE can; without, it drifts as DDIM does.
+        refinements : fixed-point iterations of each move of the inversion; see `invert`.
         output_type : pil, np, pt or latent.
         record_attention : keep the words' maps; None keeps them when an edit writes attention.
         attention_per_step : keep them for every step.
@@ -134,17 +151,74 @@ class Pipeline:
             eta=eta,
             timestep_spacing=timestep_spacing,
             attention_per_step=attention_per_step,
+            image=image,
+            fit=fit,
+            trajectory=trajectory,
+            follow=follow,
+            refinements=refinements,
         )
         plan = Plan.make(request, self.engine, record_attention)
-        extra: list[tuple[str, object]] = []
-        if callback_on_step_end is not None:
-            extra = [("callback_on_step_end", CallbackOnStepEnd(self, callback_on_step_end))]
-        parts = []
-        for run in plan.runs(self.scorer, self.max_rows):
-            hooks = plan.hooks_of_run(extra)
-            end = denoise(run, hooks, cancel or CancelToken(), decode=output_type != "latent")
-            parts.append(Part(run, end))
-        return assemble(plan, parts, output_type, started)
+        inversion = plan.inversion()
+        if inversion is not None:
+            plan = plan.along(self._invert(inversion, cancel=cancel))
+        return self._serve(plan, started, output_type, callback_on_step_end, cancel)
+
+    def invert(
+        self,
+        image: arguments.Pictures,
+        prompt: arguments.Texts,
+        *,
+        edits: Sequence[Method] = (),
+        num_inference_steps: int | None = None,
+        guidance_scale: float = 1.0,
+        refinements: int = 0,
+        height: int | None = None,
+        width: int | None = None,
+        fit: Fit = "crop",
+        timestep_spacing: Spacing | None = None,
+        cache: bool = True,
+        callback_on_step_end: StepCallback | None = None,
+        cancel: CancelToken | None = None,
+    ) -> Trajectory:
+        """Invert pictures to noise, along a path that edits start from (arXiv 2010.02502, 4.3).
+
+        Parameters
+        ----------
+        image : one picture or several: files, Pillow images, arrays or tensors.
+        prompt : what they show: one text for all, or one each.
+        edits : methods that take part in the inversion.
+        num_inference_steps, timestep_spacing : as of the edits to come.
+        guidance_scale : 1 is DDIM's inversion; more makes it less faithful.
+        refinements : fixed-point iterations of each move (arXiv 2309.04907), each as costly as the
+            inversion itself; a later denoising without guidance then retraces it more closely.
+        height, width, fit : as of the edits to come.
+        cache : keep the path on disk, and take it from there the next time.
+        callback_on_step_end, cancel : as in a call.
+
+        Raises
+        ------
+        InvalidRequestError, NonFiniteError
+            For a value that cannot be used; the message names the valid choices.
+        CancelledError
+            If `cancel` was set.
+        """
+        pictures = arguments.check_pictures(image)
+        texts = arguments.check_texts("prompt", prompt)
+        request = make_request(
+            self.engine.info,
+            prompt=texts * len(pictures) if len(texts) == 1 else texts,
+            edits=edits,
+            seed=0,
+            guidance_scale=guidance_scale,
+            num_inference_steps=num_inference_steps,
+            height=height,
+            width=width,
+            timestep_spacing=timestep_spacing,
+            image=pictures,
+            fit=fit,
+            refinements=refinements,
+        )
+        return self._invert(request, callback_on_step_end, cancel, cache)
 
     def replay(self, recipe: Mapping[str, Any], **changes: Any) -> Result:
         """Repeat the call that a ``result.recipe`` describes; `changes` override its arguments.
@@ -157,5 +231,36 @@ class Pipeline:
         InvalidRequestError
             If the recipe was made with another model, or cannot be reproduced from JSON.
         """
-        result = self(**{**read_recipe(recipe, self.engine), **changes})
-        return replace(result, warnings=(*differences(recipe, self.engine), *result.warnings))
+        result = self(**{**read_recipe(recipe, self.engine, changes.get("image")), **changes})
+        return replace(result, warnings=(*differences(recipe, result.recipe), *result.warnings))
+
+    def _invert(
+        self,
+        request: Request,
+        callback: StepCallback | None = None,
+        cancel: CancelToken | None = None,
+        cache: bool = True,
+    ) -> Trajectory:
+        def serve(inverting: Request) -> Result:
+            plan = Plan.make(inverting, self.engine, record=False)
+            return self._serve(plan, time.perf_counter(), "latent", callback, cancel)
+
+        return invert(request, self.engine, serve, cache=cache)
+
+    def _serve(
+        self,
+        plan: Plan,
+        started: float,
+        output_type: OutputType,
+        callback: StepCallback | None,
+        cancel: CancelToken | None,
+    ) -> Result:
+        extra: list[tuple[str, object]] = []
+        if callback is not None:
+            extra = [("callback_on_step_end", CallbackOnStepEnd(self, callback))]
+        parts = []
+        for run in plan.runs(self.scorer, self.max_rows):
+            hooks = plan.hooks_of_run(extra)
+            end = denoise(run, hooks, cancel or CancelToken(), decode=output_type != "latent")
+            parts.append(Part(run, end))
+        return assemble(plan, parts, output_type, started)

@@ -4,74 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from torch import Tensor
-
-from underpaint import arguments as check
-from underpaint.engine import Engine, ModelInfo
+from underpaint.engine import Engine
 from underpaint.errors import InvalidRequestError, NotOfferedError
 from underpaint.hooks import Hooks
 from underpaint.layout import Layout
-from underpaint.method import Method
+from underpaint.recipe import make_recipe
 from underpaint.recorder import AttentionRecorder
 from underpaint.records import MAIN, Branch, Needs
 from underpaint.request import Request
 from underpaint.run import Run, Scorer
-from underpaint.schedule import SPACINGS, Spacing
-
-
-def make_request(
-    model: ModelInfo,
-    *,
-    prompt: check.Texts,
-    edits: Sequence[Method],
-    negative_prompt: check.Texts,
-    num_images_per_prompt: int,
-    seed: int | Sequence[int] | None,
-    generator: check.Generators | None,
-    latents: Tensor | None,
-    num_inference_steps: int | None,
-    guidance_scale: float | None,
-    height: int | None,
-    width: int | None,
-    eta: float,
-    timestep_spacing: Spacing | None,
-    attention_per_step: bool,
-) -> Request:
-    """Return the checked request of one call, one entry per image."""
-    prompts = check.check_texts("prompt", prompt)
-    negatives = check.check_texts("negative_prompt", negative_prompt, allow_empty=True)
-    copies = check.check_count("num_images_per_prompt", num_images_per_prompt, 1, 1000)
-    steps = model.num_inference_steps if num_inference_steps is None else num_inference_steps
-    scale = model.guidance_scale if guidance_scale is None else guidance_scale
-    if timestep_spacing is not None:
-        check.check_choice("timestep_spacing", timestep_spacing, SPACINGS)
-    rows, columns = model.latent_size
-    request = Request(
-        model=model,
-        prompts=check.spread("prompt", prompts, len(prompts), copies),
-        negative_prompts=check.spread("negative_prompt", negatives, len(prompts), copies),
-        seeds=check.seeds_of(seed, generator, len(prompts), copies),
-        edits=check.check_edits(edits),
-        height=check.check_size("height", height, rows, model),
-        width=check.check_size("width", width, columns, model),
-        num_inference_steps=check.check_count("num_inference_steps", steps, 1, model.noise.levels),
-        guidance_scale=check.check_number("guidance_scale", scale, 0, float("inf"), 7.5),
-        eta=check.check_number("eta", eta, 0, 1, 0),
-        timestep_spacing=timestep_spacing,
-        attention_per_step=attention_per_step,
-    )
-    return replace(request, latents=_given_latents(request, latents, generator))
-
-
-def _given_latents(
-    request: Request, latents: Tensor | None, generator: check.Generators | None
-) -> Tensor | None:
-    if latents is not None:
-        return check.check_latents(latents, request.images, request.latent_shape)
-    if generator is not None:
-        return check.draw_latents(generator, request.images, request.latent_shape)
-    return None
+from underpaint.trajectory import Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +30,7 @@ class Plan:
     engine : the pipeline's, or the one that it falls back to.
     needs, branches : of all plugins; the main branch first.
     record : whether the words' attention maps are kept.
+    recipe : JSON that describes the call.
     warnings : what the user should know of the plan.
     """
 
@@ -95,6 +40,7 @@ class Plan:
     needs: Needs
     branches: tuple[Branch, ...]
     record: bool
+    recipe: dict[str, Any]
     warnings: tuple[str, ...] = ()
 
     @classmethod
@@ -115,7 +61,53 @@ class Plan:
             request.model.sites.select(tap.selector)
         size = (request.latent_shape[1], request.latent_shape[2])
         able, warnings = _able(engine, needs, size)
-        return cls(request, hooks, able, needs, branches, keep, warnings)
+        recipe = make_recipe(request, able)
+        plan = cls(request, hooks, able, needs, branches, keep, recipe, warnings)
+        plan.check_image()
+        return plan if request.trajectory is None else plan.along(request.trajectory)
+
+    def check_image(self) -> None:
+        """Raise InvalidRequestError if there is a picture that no edit makes use of."""
+        request = self.request
+        if request.image is not None and not (self.needs.image or self._inverts):
+            edits = ", ".join(edit.method for edit in request.edits) or "none"
+            raise InvalidRequestError(
+                f"image is given, but no edit of this call uses it (edits: {edits}). Leave it "
+                "out, or add an edit that starts from a picture, such as prompt-to-prompt."
+            )
+
+    def inversion(self) -> Request | None:
+        """Return the request that inverts the pictures, if that is still to be done."""
+        request = self.request
+        if request.image is None or request.trajectory is not None or not self._inverts:
+            return None
+        own = {branch.prompt for branch in self.branches if branch.real}
+        if len(own) > 1:
+            raise InvalidRequestError(
+                f"The edits describe the same picture in different words: {sorted(map(str, own))}. "
+                "Give them the same source prompt."
+            )
+        shown = next(iter(own), None)
+        return request.inversion(request.prompts if shown is None else (shown,) * request.images)
+
+    def along(self, trajectory: Trajectory) -> Plan:
+        """Return the plan with the pictures inverted: real branches go along their path."""
+        branches = tuple(
+            replace(branch, trajectory=trajectory, follow=self.request.follow)
+            if branch.real
+            else branch
+            for branch in self.branches
+        )
+        return replace(
+            self,
+            request=replace(self.request, trajectory=trajectory),
+            branches=branches,
+            warnings=(*self.warnings, *_other_prompts(branches, trajectory)),
+        )
+
+    @property
+    def _inverts(self) -> bool:
+        return self.needs.inversion or any(branch.real for branch in self.branches)
 
     def layout(self, images: int) -> Layout:
         """Return the rows of some images with all their branches."""
@@ -163,6 +155,15 @@ def _able(engine: Engine, needs: Needs, size: tuple[int, int]) -> tuple[Engine, 
         other.check(needs, size)
         return other, (f"{error} This call ran on the {other.name} engine instead.",)
     return engine, ()
+
+
+def _other_prompts(branches: Sequence[Branch], trajectory: Trajectory) -> Iterator[str]:
+    for branch in branches:
+        if branch.real and branch.prompt and {branch.prompt} != set(trajectory.prompts):
+            yield (
+                f"The picture was inverted with {list(trajectory.prompts)}, and is edited as "
+                f"{branch.prompt!r}. Use the same words for a closer reconstruction."
+            )
 
 
 def _check_branches(branches: Sequence[Branch]) -> None:

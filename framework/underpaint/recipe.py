@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic_core import PydanticSerializationError
 
 from underpaint import registry
+from underpaint.arguments import Pictures
 from underpaint.engine import Engine
 from underpaint.errors import InvalidRequestError
 from underpaint.method import Method
 from underpaint.precision import dtype_name
 from underpaint.request import Request
 
-FORMAT = 1
+FORMAT = 2
 
 _CALL = (
     "prompt",
@@ -26,14 +27,17 @@ _CALL = (
     "width",
     "eta",
     "timestep_spacing",
+    "follow",
+    "refinements",
 )
 
 
 def make_recipe(request: Request, engine: Engine) -> dict[str, Any]:
     """Return everything that decides the images.
 
-    `reproducible` is False where latents or a generator were given, or an edit has a parameter
-    (an image, a trajectory) that JSON does not hold.
+    `reproducible` is False where latents, a generator or a trajectory were given, or an edit has a
+    parameter (such as an image) that JSON does not hold. `image` is a digest of the call's
+    pictures in the model's frame, and how they were fitted: to repeat the call takes them too.
     """
     edits = [_describe(edit) for edit in request.edits]
     return {
@@ -51,8 +55,14 @@ def make_recipe(request: Request, engine: Engine) -> dict[str, Any]:
         "width": request.width,
         "eta": request.eta,
         "timestep_spacing": request.timestep_spacing or request.model.noise.spacing,
+        "follow": request.follow,
+        "refinements": request.refinements,
+        "image": request.image
+        and {"digest": request.image.digest, "fit": request.image.placements[0].fit},
         "edits": [description for description, _ in edits],
-        "reproducible": request.latents is None and all(complete for _, complete in edits),
+        "reproducible": request.latents is None
+        and request.trajectory is None
+        and all(complete for _, complete in edits),
     }
 
 
@@ -65,8 +75,10 @@ def _describe(edit: Method) -> tuple[dict[str, Any], bool]:
         return {"method": edit.method, **values}, False
 
 
-def read_recipe(recipe: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
-    """Return the arguments of the call that `recipe` describes.
+def read_recipe(
+    recipe: Mapping[str, Any], engine: Engine, image: Pictures | None = None
+) -> dict[str, Any]:
+    """Return the arguments of the call that `recipe` describes; `image` is what it edited.
 
     Raises
     ------
@@ -88,24 +100,31 @@ def read_recipe(recipe: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
         )
     if not recipe.get("reproducible", True):
         raise InvalidRequestError(
-            "The call was made with latents, a generator, or edit parameters that JSON does not "
-            f"hold (edits: {[entry['method'] for entry in recipe['edits']]}). "
-            "Pass the same latents and edits to pipe(...) yourself."
+            "The call was made with latents, a generator, a trajectory, or edit parameters that "
+            f"JSON does not hold (edits: {[entry['method'] for entry in recipe['edits']]}). "
+            "Pass the same values and edits to pipe(...) yourself."
+        )
+    if recipe.get("image") and image is None:
+        raise InvalidRequestError(
+            "The recipe edits a picture, which JSON does not hold. Give it: image=..., or --image."
         )
     edits = []
     for entry in recipe["edits"]:
         parameters = {key: value for key, value in entry.items() if key != "method"}
         edits.append(registry.load("methods", entry["method"]).model_validate(parameters))
-    return {**{key: recipe[key] for key in _CALL}, "edits": edits}
+    call = {key: recipe[key] for key in _CALL}
+    if recipe.get("image"):
+        call |= {"image": image, "fit": recipe["image"]["fit"]}
+    return {**call, "edits": edits}
 
 
-def differences(recipe: Mapping[str, Any], engine: Engine) -> tuple[str, ...]:
-    """Return a warning for what makes an engine's pictures differ from the recipe's."""
-    made = (recipe["engine"], recipe["dtype"])
-    now = (engine.name, dtype_name(engine.dtype))
-    if made == now:
-        return ()
-    return (
-        f"The recipe was made on {' in '.join(made)}, this ran on {' in '.join(now)}: expect the "
-        "same picture but for rounding.",
-    )
+def differences(recipe: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Return a warning for each thing that makes a repeated call's pictures differ."""
+    machines = [f"{each['engine']} in {each['dtype']}" for each in (recipe, now)]
+    if machines[0] != machines[1]:
+        yield (
+            f"The recipe was made on {machines[0]}, this ran on {machines[1]}: expect the same "
+            "picture but for rounding."
+        )
+    if recipe.get("image") != now.get("image"):
+        yield "The recipe was made with another picture, or the picture was fitted in another way."

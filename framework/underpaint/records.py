@@ -13,7 +13,9 @@ from underpaint.errors import InvalidRequestError, NonFiniteError
 from underpaint.sites import SiteSelector
 
 if TYPE_CHECKING:
+    from underpaint.layout import Layout
     from underpaint.maps import AttentionMaps
+    from underpaint.outputs import Outputs
     from underpaint.trajectory import Trajectory
 
 MAIN = "main"
@@ -72,6 +74,8 @@ class Branch:
     guidance_scale : None takes the request's; 1 or less drops the branch's uncond row.
     trajectory : pivots to start from and, with `follow`, to be held to (Direct Inversion,
         arXiv 2310.01506); a following branch needs no uncond row.
+    real : it shows the call's picture, where there is one: the picture is inverted with the
+        branch's prompt, and the branch starts there and, as the call says, follows the path.
     """
 
     name: str
@@ -80,6 +84,7 @@ class Branch:
     guidance_scale: float | None = None
     trajectory: Trajectory | None = None
     follow: bool = False
+    real: bool = False
 
     def __post_init__(self) -> None:
         if self.follow and self.trajectory is None:
@@ -115,6 +120,9 @@ class Needs:
     cross_bias : whether its edits add to the logits of cross attention.
     hidden_delta : whether it adds to the mid block's output (``step.evaluate(hidden_delta=...)``).
     gradient : the inputs that it differentiates with respect to.
+    image : whether it looks at the call's picture (``run.request.image``).
+    inversion : whether it starts from the noise that the call's picture inverts to. A branch that
+        is ``real`` says so too.
     """
 
     taps: tuple[Tap, ...] = ()
@@ -122,6 +130,8 @@ class Needs:
     cross_bias: bool = False
     hidden_delta: bool = False
     gradient: frozenset[Wrt] = frozenset()
+    image: bool = False
+    inversion: bool = False
 
     def __or__(self, other: Needs) -> Needs:
         return Needs(
@@ -130,18 +140,33 @@ class Needs:
             cross_bias=self.cross_bias or other.cross_bias,
             hidden_delta=self.hidden_delta or other.hidden_delta,
             gradient=self.gradient | other.gradient,
+            image=self.image or other.image,
+            inversion=self.inversion or other.inversion,
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conditioning:
-    """Text embeddings per branch and half.
+    """Text embeddings per branch and half; tensors are never changed in place.
 
     `embeddings[(branch, half)]` is ``[I, L, d]``, or ``[S, I, L, d]`` with one slice per step
     (null-text inversion, arXiv 2211.09794).
     """
 
     embeddings: Mapping[tuple[str, Half], Tensor]
+    _joined: dict[Layout, Tensor] = field(default_factory=dict, init=False, repr=False)
+    """What `rows` has put together; without a step axis it serves every step."""
+
+    def rows(self, layout: Layout, step: int) -> Tensor:
+        """Return the embedding of each row of a batch at a step, ``[R, L, d]``."""
+        if layout in self._joined:
+            return self._joined[layout]
+        pairs = dict.fromkeys((row.branch, row.half) for row in layout.rows)
+        by_pair = {pair: self.at(*pair, step) for pair in pairs}
+        joined = torch.stack([by_pair[row.branch, row.half][row.image] for row in layout.rows])
+        if all(self.embeddings[pair].dim() == 3 for pair in pairs):
+            self._joined[layout] = joined
+        return joined
 
     def at(self, branch: str, half: Half, step: int) -> Tensor:
         """Return the embedding ``[I, L, d]`` of a branch and half at a step."""
@@ -195,25 +220,31 @@ class AttentionEdit:
 class Prediction:
     """What the model says about one step, always in epsilon and x0 terms.
 
-    All tensors are ``[T, C, h, w]`` fp32, one per trajectory (image x branch).
-
     Attributes
     ----------
-    sample : the latent the prediction was made at (a method may have moved it).
+    sample : ``[T, C, h, w]``, one per trajectory (image x branch): the latent the prediction was
+        made at (a method may have moved it).
     alpha : alphas_cumprod at the step's level.
-    noise, x0 : what `advance` uses, as they stand.
-    noise_uncond, noise_cond : the two halves before classifier-free guidance.
-    maps, features : the readings of this step, of all rows; None or empty without taps.
+    noise, x0 : ``[T, C, h, w]``, what `advance` uses, as they stand.
+    outputs : the evaluation they came from: every row's epsilon before classifier-free guidance,
+        and the readings.
     """
 
     sample: Tensor
     alpha: float
     noise: Tensor
     x0: Tensor
-    noise_uncond: Tensor
-    noise_cond: Tensor
-    maps: AttentionMaps | None = None
-    features: Mapping[str, Tensor] = field(default_factory=dict)
+    outputs: Outputs
+
+    @property
+    def maps(self) -> AttentionMaps | None:
+        """The attention maps of this step, of all rows; None without taps."""
+        return self.outputs.maps
+
+    @property
+    def features(self) -> Mapping[str, Tensor]:
+        """The activations of this step, of all rows."""
+        return self.outputs.features
 
     def with_noise(self, noise: Tensor) -> Prediction:
         """Return a copy with another epsilon and the x0 that belongs to it."""

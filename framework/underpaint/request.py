@@ -8,7 +8,9 @@ from torch import Tensor
 
 from underpaint.engine import ModelInfo
 from underpaint.method import Method
+from underpaint.preparation import PreparedImages
 from underpaint.schedule import Spacing
+from underpaint.trajectory import Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,10 @@ class Request:
     num_inference_steps, guidance_scale, eta, timestep_spacing : as in diffusers.
     latents : x_T ``[I, C, h, w]``, or None to draw it from the seeds.
     attention_per_step : keep recorded attention maps for every step instead of their mean.
+    image : the pictures to edit, in the model's frame, or None.
+    trajectory : the path that they were inverted along, or None; every branch starts on it.
+    follow : whether the branches that are ``real`` are held to that path.
+    refinements : fixed-point iterations of each move of the inversion.
     """
 
     model: ModelInfo
@@ -39,6 +45,10 @@ class Request:
     timestep_spacing: Spacing | None = None
     latents: Tensor | None = None
     attention_per_step: bool = False
+    image: PreparedImages | None = None
+    trajectory: Trajectory | None = None
+    follow: bool = True
+    refinements: int = 0
 
     @property
     def images(self) -> int:
@@ -59,4 +69,25 @@ class Request:
             negative_prompts=self.negative_prompts[start:stop],
             seeds=self.seeds[start:stop],
             latents=None if self.latents is None else self.latents[start:stop],
+            image=self.image and self.image.part(start, stop),
+            trajectory=self.trajectory and self.trajectory.part(start, stop),
+        )
+
+    def inversion(self, prompts: tuple[str, ...]) -> Request:
+        """Return the request that inverts the pictures, which show `prompts`, without guidance.
+
+        One picture with one prompt is inverted once, however many images are made of it.
+        """
+        alone = self.image is not None and len(self.image.pixels) == 1
+        each = prompts[:1] if alone and len(set(prompts)) == 1 else prompts
+        return replace(
+            self,
+            prompts=each,
+            negative_prompts=("",) * len(each),
+            seeds=(0,) * len(each),
+            edits=(),
+            guidance_scale=1.0,
+            eta=0.0,
+            latents=None,
+            attention_per_step=False,
         )

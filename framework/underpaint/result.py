@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from underpaint.errors import InvalidRequestError, NotOfferedError, choices
+from underpaint.preparation import PreparedImages
 from underpaint.records import MAIN
 from underpaint.tokens import Tokens
+from underpaint.trajectory import Trajectory
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,8 @@ class Result:
     recipe : JSON that reproduces the images: ``pipe.replay(recipe)``.
     reports : what plugins report, by name, one value per image.
     word_maps : the recorded maps, or None; read them through `attention`.
+    image : the call's pictures in the model's frame, and how they were made to fit; or None.
+    trajectory : the path they were inverted along, for further edits of them; or None.
     """
 
     images: list[Any]
@@ -91,6 +95,8 @@ class Result:
     recipe: dict[str, Any]
     reports: Mapping[str, list[object]] = field(default_factory=dict)
     word_maps: WordMaps | None = None
+    image: PreparedImages | None = None
+    trajectory: Trajectory | None = None
 
     @property
     def attention(self) -> WordMaps:

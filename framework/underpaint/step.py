@@ -171,7 +171,7 @@ class Step:
         call = UNetCall(
             sample=layout.spread(latents),
             timestep=torch.full((len(layout.rows),), self.move.timestep),
-            context=self._context(layout, context or self.run.conditioning),
+            context=(context or self.run.conditioning).rows(layout, self.index),
             edits=pack_edits(self.edits, layout, model.sites, model.context_length),
             hidden_delta=hidden_delta,
             maps=maps,
@@ -186,11 +186,6 @@ class Step:
         chosen = set(branches)
         chosen |= {edit.source for edit in self.edits if edit.target in chosen}
         return self.layout.subset([b for b in self.layout.branches if b in chosen], halves)
-
-    def _context(self, layout: Layout, conditioning: Conditioning) -> Tensor:
-        pairs = dict.fromkeys((row.branch, row.half) for row in layout.rows)
-        by_pair = {pair: conditioning.at(*pair, self.index) for pair in pairs}
-        return torch.stack([by_pair[row.branch, row.half][row.image] for row in layout.rows])
 
     def _outputs(self, layout: Layout, latents: Tensor, raw: UNetOutput) -> Outputs:
         model = self.run.request.model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class Trajectory:
     ----------
     levels : the noise levels of the pivots, noisiest first, -1 for the clean latent.
     pivots : ``[K, I, C, h, w]`` fp32; I may be 1 and then serves every image.
-    prompt : the prompt it was made with.
+    prompts : those it was made with: one per image, or one for all; empty where none was used.
     made_by : the method, e.g. ``ddim-inversion``.
     model_digest : digest of the model it was made with; empty for paths that used no model.
     embeddings : per-step uncond embeddings ``[S, L, d]`` (null-text), or None.
@@ -29,7 +30,7 @@ class Trajectory:
 
     levels: tuple[int, ...]
     pivots: Tensor
-    prompt: str
+    prompts: tuple[str, ...]
     made_by: str
     model_digest: str = ""
     embeddings: Tensor | None = None
@@ -47,7 +48,7 @@ class Trajectory:
             clean if level < 0 else add_noise(clean, noise, schedule.alpha(level))
             for level in levels
         ]
-        return cls(levels, torch.stack(pivots), prompt="", made_by="forward-noise")
+        return cls(levels, torch.stack(pivots), prompts=(), made_by="forward-noise")
 
     def at(self, level: int) -> Tensor:
         """Return the pivots ``[I, C, h, w]`` of a level.
@@ -69,7 +70,27 @@ class Trajectory:
         """Return the path of the images ``start ... stop-1``; one for all serves them too."""
         if self.pivots.shape[1] == 1:
             return self
-        return replace(self, pivots=self.pivots[:, start:stop])
+        prompts = self.prompts if len(self.prompts) <= 1 else self.prompts[start:stop]
+        return replace(self, pivots=self.pivots[:, start:stop], prompts=prompts)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file, whole or not at all; `load` reads it."""
+        from underpaint.trajectory_file import save
+
+        save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trajectory:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        TrajectoryMismatchError
+            If the file is corrupt, or holds no trajectory.
+        """
+        from underpaint.trajectory_file import load
+
+        return load(Path(path))
 
     def check(self, model_digest: str, moves: Sequence[Move], shape: tuple[int, ...]) -> None:
         """Raise TrajectoryMismatchError unless it fits the model, the moves and the latents.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from underpaint_engines import cache
+from underpaint.cache_folder import FOLDER_VARIABLE
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def entry(bundle_of, tmp_path, monkeypatch):
     """Return a bundle that lies in the cache."""
     import shutil
 
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
     return shutil.copytree(bundle_of("tiny-vae"), tmp_path / "cache" / "0123")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from underpaint import registry
+from underpaint.cache_folder import FOLDER_VARIABLE
 from underpaint.errors import InvalidRequestError
 from underpaint_engines import cache, onnxruntime
 from underpaint_engines.bundle import MANIFEST, read_manifest
@@ -26,8 +27,8 @@ RUNTIME = OnnxRuntime(torch.device("cpu"), torch.float32)
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache" / "bundles"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import tensorrt_rtx_bindings
 import torch
 from safetensors.torch import save_file
 from underpaint import registry
+from underpaint.cache_folder import FOLDER_VARIABLE
 from underpaint.errors import ModelLoadError, PluginError, UnderpaintError
 from underpaint_engines import cache, plans
 from underpaint_engines.bundle import Graph
@@ -160,7 +161,7 @@ def test_threads_that_ask_at_once_make_one(store, make):
 
 
 def test_the_cache_lists_plans_and_removes_them(make, tmp_path, monkeypatch):
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     store = cache.cached_plans()
     store.get({"a": 1}, make, **PLAN)
     store.get({"a": 2}, make, **PLAN)
@@ -388,7 +389,7 @@ class Library(Silent):
 
 @pytest.fixture
 def on_a_gpu(monkeypatch, tmp_path):
-    monkeypatch.setenv(cache.FOLDER_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     monkeypatch.setattr(runtime, "describe_device", lambda device: MACHINE)

@@ -65,7 +65,7 @@ def test_another_model_is_refused(edit_session):
 def test_a_call_that_json_does_not_hold_says_so(edit_session):
     given = edit_session(latents=torch.zeros(1, 4, 8, 8))
     assert not given.recipe["reproducible"]
-    with pytest.raises(InvalidRequestError, match=r"Pass the same latents"):
+    with pytest.raises(InvalidRequestError, match=r"Pass the same values"):
         edit_session.pipeline.replay(given.recipe)
 
 

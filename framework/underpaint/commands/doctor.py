@@ -45,7 +45,7 @@ def doctor(*, json: JsonFlag = False) -> Answer:
 
 
 def _machine() -> Iterator[Finding]:
-    from platformdirs import user_cache_path
+    from underpaint.cache_folder import cache_folder
 
     for name, number in versions().items():
         advice = "" if number else f"pip install {name}"
@@ -58,7 +58,7 @@ def _machine() -> Iterator[Finding]:
         yield Finding("CUDA", str(error), "Reinstall torch, or the driver of the device.")
     else:
         yield Finding("CUDA", "; ".join(devices) or "none: underpaint computes on the processor")
-    yield Finding("cache", str(user_cache_path("underpaint")))
+    yield Finding("cache", str(cache_folder()))
 
 
 def _installed() -> Iterator[Finding]:

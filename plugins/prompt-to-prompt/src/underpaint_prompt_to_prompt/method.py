@@ -99,7 +99,7 @@ class PromptToPromptRun:
     @hookimpl
     def branches(self) -> Sequence[Branch]:
         """Denoise the source prompt beside each image, from the same noise."""
-        return [Branch(SOURCE, self.edit.source)]
+        return [Branch(SOURCE, self.edit.source, real=True)]
 
     @hookimpl(wrapper=True)
     def conditioning(self, run: Run) -> Generator[None, Conditioning, Conditioning]:
