@@ -72,7 +72,9 @@ def make_request(
         request,
         latents=_given_latents(request, latents, generator),
         image=None if image is None else _prepared(request, image, len(prompts), copies, fit),
-        trajectory=trajectory and check.check_trajectory(trajectory, request.images),
+        trajectory=None
+        if trajectory is None
+        else check.check_trajectory(trajectory, request.images),
     )
 
 

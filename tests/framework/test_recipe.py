@@ -71,7 +71,7 @@ def test_a_call_that_json_does_not_hold_says_so(edit_session):
 
 @pytest.mark.parametrize("recipe", [{}, {"format": 1}, {"format": 99}])
 def test_what_is_no_recipe_is_refused(edit_session, recipe):
-    with pytest.raises(InvalidRequestError, match=r"Not a recipe of format 1"):
+    with pytest.raises(InvalidRequestError, match=r"Not a recipe of format 2"):
         edit_session.pipeline.replay(recipe)
     full = {**edit_session().recipe, "format": 99}
     with pytest.raises(InvalidRequestError, match=r"Not a recipe"):

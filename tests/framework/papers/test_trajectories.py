@@ -51,7 +51,7 @@ def inverted(session, make_method):
     levels = tuple(sorted(inversion.pivots, reverse=True))
     pivots = torch.stack([inversion.pivots[level] for level in levels])
     digest = session.pipeline.engine.info.digest
-    return Trajectory(levels, pivots, "a cat", "ddim-inversion", digest)
+    return Trajectory(levels, pivots, ("a cat",), "ddim-inversion", digest)
 
 
 def test_direct_inversion_holds_the_source_on_its_pivots(edit_session, make_method):
