@@ -10,8 +10,9 @@ from torch import Tensor
 from underpaint import arguments as check
 from underpaint.engine import ModelInfo
 from underpaint.errors import InvalidRequestError
+from underpaint.fit import FITS, Fit
 from underpaint.method import Method
-from underpaint.preparation import FITS, Fit, PreparedImages, prepare_images
+from underpaint.preparation import PreparedImages, prepare_images
 from underpaint.request import Request
 from underpaint.schedule import SPACINGS, Spacing
 from underpaint.trajectory import Trajectory

@@ -59,6 +59,10 @@ class Hooks:
             self._codes |= check_plugin(name, plugin)
             self._manager.register(plugin, name)
         self._hook = self._manager.hook
+        # Most runs leave most hooks alone, and asking nobody takes its time at every step.
+        self._used = frozenset(
+            name for name in SPECIFICATIONS if getattr(self._hook, name).get_hookimpls()
+        )
         for hook in FIRSTRESULT:
             self._check_one_replacement(hook)
 
@@ -90,10 +94,13 @@ class Hooks:
 
     def before_step(self, step: Step) -> None:
         """Tell all plugins that a step begins."""
-        self._hook.before_step(step=step)
+        if "before_step" in self._used:
+            self._hook.before_step(step=step)
 
     def attention_edits(self, step: Step) -> tuple[AttentionEdit, ...]:
         """Return all attention edits, after checking that no two write the same thing."""
+        if "attention_edits" not in self._used:
+            return ()
         values = _in_order(self._hook.attention_edits(step=step))
         edits = tuple(chain.from_iterable(values))
         if edits and not step.run.needs.edits:
@@ -118,6 +125,8 @@ class Hooks:
 
     def guidance(self, step: Step) -> tuple[Guidance, ...]:
         """Return all energies of a step."""
+        if "guidance" not in self._used:
+            return ()
         return tuple(chain.from_iterable(_in_order(self._hook.guidance(step=step))))
 
     def combine(self, step: Step, outputs: Outputs) -> Tensor:
@@ -136,7 +145,8 @@ class Hooks:
 
     def after_step(self, step: Step, latents: Tensor) -> None:
         """Tell all plugins how a step ended."""
-        self._hook.after_step(step=step, latents=latents)
+        if "after_step" in self._used:
+            self._hook.after_step(step=step, latents=latents)
 
     def decode(self, run: Run, latents: Tensor) -> Tensor:
         """Return images per trajectory."""

@@ -6,7 +6,7 @@ half-major, as everywhere in Stable Diffusion: all uncond rows, then all cond ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -86,12 +86,14 @@ class Layout:
         return latents.index_select(0, self.trajectory_of_row.to(latents.device))
 
     def select(self, values: Tensor, branch: str, half: Half) -> Tensor:
-        """Copy the rows of a branch and half out of ``[R, ...]``, in image order."""
+        """Return the rows of a branch and half of ``[R, ...]``, in image order.
+
+        Rows that follow one another are a view, others a copy.
+        """
         key = (self._known(branch), half, values.device)
         if key not in self._selections:
-            rows = self.rows_of(branch, half)
-            self._selections[key] = torch.tensor(rows, dtype=torch.int64, device=values.device)
-        return values.index_select(0, self._selections[key])
+            self._selections[key] = _as_index(self.rows_of(branch, half), values.device)
+        return values[self._selections[key]]
 
     @cached_property
     def trajectory_of_row(self) -> Tensor:
@@ -101,7 +103,7 @@ class Layout:
         return torch.tensor([r.image * width + place[r.branch] for r in self.rows])
 
     @cached_property
-    def _selections(self) -> dict[tuple[str, Half, torch.device], Tensor]:
+    def _selections(self) -> dict[tuple[str, Half, torch.device], slice | Tensor]:
         """What `select` has looked up: a list as an index costs ten times as much."""
         return {}
 
@@ -118,3 +120,12 @@ class Layout:
                 f"Unknown branch {branch!r}. {choices(branch, self.branches)}"
             )
         return branch
+
+
+def _as_index(rows: Sequence[int], device: torch.device) -> slice | Tensor:
+    """Return a slice for rows that follow one another, else a tensor."""
+    if not rows:
+        return slice(0)
+    if list(rows) == list(range(rows[0], rows[-1] + 1)):
+        return slice(rows[0], rows[-1] + 1)
+    return torch.tensor(rows, device=device)

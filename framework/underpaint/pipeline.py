@@ -16,12 +16,12 @@ from underpaint.assembly import Part, assemble
 from underpaint.call import make_request
 from underpaint.cancel import CancelToken
 from underpaint.engine import Engine
+from underpaint.fit import Fit
 from underpaint.images import OUTPUT_TYPES, OutputType
 from underpaint.inverting import invert
 from underpaint.loop import denoise
 from underpaint.method import Method
 from underpaint.planning import Plan
-from underpaint.preparation import Fit
 from underpaint.recipe import differences, read_recipe
 from underpaint.recorder import CallbackOnStepEnd, StepCallback
 from underpaint.request import Request
@@ -96,6 +96,7 @@ class Pipeline:
         record_attention: bool | None = None,
         attention_per_step: bool = False,
         callback_on_step_end: StepCallback | None = None,
+        callback_on_inversion_step_end: StepCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> Result:
         """Generate an image per prompt, with edits.
@@ -124,6 +125,7 @@ class Pipeline:
         record_attention : keep the words' maps; None keeps them when an edit writes attention.
         attention_per_step : keep them for every step.
         callback_on_step_end : as in diffusers.
+        callback_on_inversion_step_end : the same, while `image` is inverted.
         cancel : stops the call from another thread, before its next step.
 
         Raises
@@ -160,7 +162,8 @@ class Pipeline:
         plan = Plan.make(request, self.engine, record_attention)
         inversion = plan.inversion()
         if inversion is not None:
-            plan = plan.along(self._invert(inversion, cancel=cancel))
+            path = self._invert(inversion, callback_on_inversion_step_end, cancel)
+            plan = plan.along(path)
         return self._serve(plan, started, output_type, callback_on_step_end, cancel)
 
     def invert(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from underpaint.errors import InvalidRequestError
+from underpaint.fit import Fit
 from underpaint.pictures import Picture, open_picture, split_alpha, to_tensor
-
-Fit = Literal["crop", "letterbox"]
-FITS: tuple[Fit, ...] = get_args(Fit)
 
 Size = tuple[int, int]
 """(width, height) in pixels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -12,11 +13,23 @@ from underpaint.commands import COMMANDS
 from underpaint.commands.answer import Answer, answer_files
 from underpaint.commands.editing import picture_files
 from underpaint.commands.files import check_folder, write_all
-from underpaint.commands.options import OUTPUT, SAMPLING, Loading, OutputFolder, Sampling, Talk
+from underpaint.commands.options import (
+    METHOD,
+    OUTPUT,
+    SAMPLING,
+    Loading,
+    OutputFolder,
+    Picture,
+    Sampling,
+    Talk,
+)
 from underpaint.commands.progress import open_pipeline
+from underpaint.errors import InvalidRequestError
 from underpaint.method import Method
 
-SAMPLE, LOADING, TALK = Sampling(), Loading(), Talk()
+PICTURE, SAMPLE, LOADING, TALK = Picture(), Sampling(), Loading(), Talk()
+
+_EXAMPLE = """Give e.g. --also 'proxedit={"quantile": 0.7}'."""
 
 
 def edit_app(tokens: Sequence[str]) -> tuple[App, list[str]]:
@@ -44,6 +57,26 @@ def edit_app(tokens: Sequence[str]) -> tuple[App, list[str]]:
     return app, list(tokens)
 
 
+def read_method(text: str) -> Method:
+    """Read ``NAME`` or ``NAME={...}``, a method with its parameters as JSON.
+
+    Raises
+    ------
+    InvalidRequestError, UnknownNameError
+        For what is no JSON object, parameters that it refuses, or a method that is not installed.
+    """
+    from underpaint.commands.parameters import make
+
+    name, _, parameters = text.partition("=")
+    try:
+        values = json.loads(parameters or "{}")
+    except ValueError as error:
+        raise InvalidRequestError(f"--also {text}: {error}. {_EXAMPLE}") from error
+    if not isinstance(values, dict):
+        raise InvalidRequestError(f"--also {text}: the parameters are no object. {_EXAMPLE}")
+    return make(registry.load("methods", name), values)
+
+
 def edit(
     method: Method,
     *,
@@ -52,20 +85,32 @@ def edit(
         Parameter(group=SAMPLING, negative=(), help="What the edit shows; repeat it for several."),
     ],
     output: OutputFolder,
+    also: Annotated[
+        list[str] | None,
+        Parameter(
+            group=METHOD,
+            negative=(),
+            json_list=False,
+            help="Another method in the same run: its name, or NAME={...} with its parameters as "
+            "JSON; repeatable.",
+        ),
+    ] = None,
     sheet: Annotated[
         bool,
         Parameter(
             group=OUTPUT, show_default=False, help="Also draw sheet.png, which takes a second run."
         ),
     ] = True,
+    picture: Picture = PICTURE,
     sampling: Sampling = SAMPLE,
     loading: Loading = LOADING,
     talk: Talk = TALK,
 ) -> Answer:
     """Edit with one method, and write the pictures, a sheet and result.json into a folder."""
     check_folder(output)
+    others = [read_method(text) for text in also or ()]
     with open_pipeline(loading, talk) as pipe:
-        call = sampling.call(prompt) | {"edits": [method]}
+        call = sampling.call(prompt) | picture.call() | {"edits": [method, *others]}
         files, data = picture_files(pipe, call, loading, talk, sheet)
     paths = {output / name: content for name, content in files.items()}
     write_all(paths)

@@ -15,6 +15,7 @@ from underpaint.commands.files import encode, numbered
 from underpaint.commands.options import Loading, Talk
 from underpaint.commands.outcome import describe, run
 from underpaint.commands.words import emphasised, mark_changes, mark_named, named_words
+from underpaint.images import convert
 from underpaint.sheet import Panel, Word, heat_map, panel_sheet
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from underpaint.result import Result, WordMaps
 
 RESULT, SHEET = Path("result.json"), Path("sheet.png")
+PICTURE = Path("picture.png")
+"""What was edited, in the model's frame: a replay finds it beside ``result.json``."""
 
 
 def picture_files(
@@ -34,12 +37,17 @@ def picture_files(
     result = run(pipe, "With the method" if sheet else "Working", call, talk, **record)
     files = dict(_pictures(result))
     if sheet:
-        again = {**call, "seed": result.seeds, "edits": []}
+        again = {**call, "seed": result.seeds, "edits": [], **_start(result)}
         plain = run(pipe, "Without the method", again, talk, **record)
         files[SHEET] = encode(draw_sheet(result, plain, call["edits"]), SHEET)
     data = describe(command, pipe, loading, result, [*files, RESULT])
     files[RESULT] = json.dumps(data, indent=2).encode()
     return files, data
+
+
+def _start(result: Result) -> dict[str, Any]:
+    """Return where the same call without the method starts: at the same noise."""
+    return {"image": None, "trajectory": result.trajectory, "refinements": 0}
 
 
 def draw_sheet(result: Result, plain: Result, edits: Sequence[Method]) -> Image.Image:
@@ -54,13 +62,19 @@ def _row(result: Result, plain: Result, edits: Sequence[Method], index: int) -> 
     prompts = {name: tokens[0].text for name, tokens in maps.tokens.items()}
     marked = mark_prompts(prompts, maps.name, edits)
     seed = f" · seed {result.seeds[index]}" if len(set(result.seeds)) > 1 else ""
+    given = prepared_pictures(result)
+    shown = [Panel("Picture", (), given[index % len(given)], ())] if given else []
     panels = [
-        _panel(name.capitalize() + seed, image, marked[name], maps.branch(name))
-        for name, image in branches.items()
+        *shown,
+        *(
+            _panel(name.capitalize() + seed, image, marked[name], maps.branch(name))
+            for name, image in branches.items()
+        ),
     ]
     own, without = marked[maps.name], plain.attention.image(index)
     panels.append(_panel("Edit" + seed, result.images[index], own, maps))
-    title = "Same seed, without the method" + seed
+    start = "noise" if result.trajectory else "seed"
+    title = f"Same {start}, without the method" + seed
     return [*panels, _panel(title, plain.images[index], own, without)]
 
 
@@ -87,7 +101,15 @@ def _panel(title: str, image: Image.Image, words: Sequence[Word], maps: WordMaps
     return Panel(title, words, image, heats)
 
 
+def prepared_pictures(result: Result) -> list[Image.Image]:
+    """Return the pictures that were edited, in the model's frame."""
+    return [] if result.image is None else convert(result.image.pixels, "pil")
+
+
 def _pictures(result: Result) -> Iterator[tuple[Path, bytes]]:
+    given = prepared_pictures(result)
+    for path, image in zip(numbered(PICTURE, len(given)), given, strict=True):
+        yield path, encode(image, path)
     for name, images in result.branches.items():
         alike = _all_alike(images)
         yield from _encoded(name, images[:1] if alike else images, result.recipe)

@@ -8,14 +8,61 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter
 
+from underpaint.fit import Fit
 from underpaint.precision import Dtype, torch_dtype
 
 if TYPE_CHECKING:
     from underpaint.pipeline import Pipeline
 
-METHOD, SAMPLING, MODEL, OUTPUT = map(
-    Group.create_ordered, ("Method", "Sampling", "Model", "Output")
+METHOD, PICTURE, SAMPLING, MODEL, OUTPUT = map(
+    Group.create_ordered, ("Method", "Picture", "Sampling", "Model", "Output")
 )
+
+
+@Parameter(name="*", group=PICTURE, negative=())
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """The picture to edit, if it is not to be generated."""
+
+    image: Annotated[
+        list[Path] | None, Parameter(help="A picture to edit; repeat it for one per prompt.")
+    ] = None
+    trajectory: Annotated[
+        Path | None, Parameter(help="What `underpaint invert` wrote, in place of inverting now.")
+    ] = None
+    fit: Annotated[
+        Fit, Parameter(help="Cut the longer side, or pad the shorter one, to the model's frame.")
+    ] = "crop"
+    follow: Annotated[
+        bool,
+        Parameter(
+            negative="--no-follow",
+            help="Hold the picture's own branch to the path it was inverted along.",
+        ),
+    ] = True
+    refinements: Annotated[
+        int, Parameter(help="Fixed-point iterations of each step of the inversion.")
+    ] = 0
+
+    def call(self) -> dict[str, Any]:
+        """Return the arguments of the pipeline's call.
+
+        Raises
+        ------
+        TrajectoryMismatchError
+            If the trajectory's file cannot be read.
+        """
+        if self.trajectory is None:
+            return {
+                "image": self.image,
+                "fit": self.fit,
+                "follow": self.follow,
+                "refinements": self.refinements,
+            }
+        from underpaint.trajectory import Trajectory
+
+        path = Trajectory.load(self.trajectory)
+        return {"image": self.image, "fit": self.fit, "trajectory": path, "follow": self.follow}
 
 
 @Parameter(name="*", group=SAMPLING, negative=())
@@ -129,6 +176,6 @@ OutputFolder = Annotated[
 ]
 
 COMMON_FLAGS = frozenset(
-    field.name for options in (Sampling, Loading, Talk) for field in fields(options)
-) | {"prompt", "output", "sheet"}
+    field.name for options in (Picture, Sampling, Loading, Talk) for field in fields(options)
+) | {"prompt", "output", "sheet", "also"}
 """Names that a method's parameters cannot take on the command line."""

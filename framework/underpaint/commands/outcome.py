@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import underpaint
 from underpaint.commands.options import Loading, Talk
-from underpaint.commands.progress import step_bar, tell
+from underpaint.commands.progress import step_bars, tell
 
 if TYPE_CHECKING:
     from underpaint.pipeline import Pipeline
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 def run(pipe: Pipeline, label: str, call: Mapping[str, Any], talk: Talk, **more: Any) -> Result:
     """Call the pipeline with a bar of steps, and pass its warnings on."""
     steps = call["num_inference_steps"] or pipe.engine.info.num_inference_steps
-    with step_bar(label, steps, talk) as callback:
-        result = pipe(**{**call, **more}, callback_on_step_end=callback)
+    with step_bars([label, "Inverting the picture"], steps, talk) as (callback, inverting):
+        result = pipe(
+            **{**call, **more},
+            callback_on_step_end=callback,
+            callback_on_inversion_step_end=inverting,
+        )
     for warning in result.warnings:
         tell(f"Warning: {warning}", talk)
     return result
@@ -46,6 +50,7 @@ def describe(
             "steps": list(result.timings.steps),
             "decode": result.timings.decode,
         },
+        "pictures": [p.describe() for p in result.image.placements] if result.image else [],
         "warnings": list(result.warnings),
         "reports": {name: value for name, value in result.reports.items() if _is_json(value)},
         "recipe": result.recipe,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from underpaint.commands.options import Loading, Talk
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
     from underpaint.pipeline import Pipeline
     from underpaint.recorder import StepCallback
@@ -30,28 +31,31 @@ def open_pipeline(loading: Loading, talk: Talk) -> Iterator[Pipeline]:
 
 
 @contextmanager
-def step_bar(label: str, steps: int, talk: Talk) -> Iterator[StepCallback | None]:
-    """Show a bar of denoising steps; yields the call's ``callback_on_step_end``.
+def step_bars(labels: Sequence[str], steps: int, talk: Talk) -> Iterator[list[StepCallback | None]]:
+    """Show a bar of steps for each label, from its first step on; yields a callback for each.
 
     None where nobody watches: stderr is no terminal, or ``--quiet``.
     """
     console = _console(talk)
     if console is None:
-        yield None
+        yield [None] * len(labels)
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     text = TextColumn("{task.description}")
     columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(label, total=steps)
 
-        def advance(pipe: Any, index: int, timestep: int, state: dict[str, Any]) -> None:
-            del pipe, timestep, state
+        def advance(task: TaskID, index: int) -> None:
             # A plugin may add steps, and a request larger than a batch starts again.
-            progress.update(task, completed=index + 1, total=max(steps, index + 1))
+            total = max(steps, index + 1)
+            progress.update(task, completed=index + 1, total=total, visible=True)
 
-        yield advance
+        def callback(label: str) -> StepCallback:
+            task = progress.add_task(label, total=steps, visible=False)
+            return lambda _pipe, index, _timestep, _state: advance(task, index)
+
+        yield [callback(label) for label in labels]
 
 
 def tell(message: str, talk: Talk) -> None:

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from underpaint.commands.answer import Answer, answer_files
+from underpaint.commands.editing import PICTURE as PICTURE_FILE
 from underpaint.commands.editing import picture_files
 from underpaint.commands.files import RECIPE_KEY, check_folder, write_all
-from underpaint.commands.options import MODEL, Loading, OutputFolder, Talk
+from underpaint.commands.options import MODEL, PICTURE, Loading, OutputFolder, Talk
 from underpaint.commands.progress import open_pipeline
 from underpaint.errors import InvalidRequestError
 from underpaint.recipe import read_recipe
@@ -25,6 +26,14 @@ def replay(
     /,
     *,
     output: OutputFolder,
+    image: Annotated[
+        list[Path] | None,
+        Parameter(
+            group=PICTURE,
+            negative=(),
+            help="The picture that was edited; left out: picture.png beside the recipe.",
+        ),
+    ] = None,
     model: Annotated[str | None, Parameter(group=MODEL, help="Where the model is now.")] = None,
     device: Annotated[str | None, Parameter(group=MODEL, help="Where to compute.")] = None,
     talk: Talk = TALK,
@@ -35,7 +44,7 @@ def replay(
     found = _loading(record, recipe)
     loading = replace(found, model=model or found.model, device=device or found.device)
     with open_pipeline(loading, talk) as pipe:
-        call = read_recipe(record["recipe"], pipe.engine)
+        call = read_recipe(record["recipe"], pipe.engine, image or _beside(recipe))
         files, data = picture_files(pipe, call, loading, talk, sheet=bool(call["edits"]))
     paths = {output / name: content for name, content in files.items()}
     write_all(paths)
@@ -62,6 +71,14 @@ def read_record(path: Path) -> dict[str, Any]:
     if isinstance(record, dict) and isinstance(record.get("recipe"), dict):
         return record
     return {"recipe": record if isinstance(record, dict) else {}}
+
+
+def _beside(recipe: Path) -> list[Path] | None:
+    """Return the pictures that an edit left beside its recipe, if any."""
+    several = recipe.parent.glob(f"{PICTURE_FILE.stem}-*{PICTURE_FILE.suffix}")
+    numbered = sorted(several, key=lambda path: int(path.stem.rpartition("-")[2]))
+    alone = recipe.with_name(PICTURE_FILE.name)
+    return [alone] if alone.is_file() else numbered or None
 
 
 def _picture_text(path: Path) -> str:

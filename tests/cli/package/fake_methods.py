@@ -49,7 +49,7 @@ class _Swap:
 
     @hookimpl
     def branches(self, request):
-        return [Branch("source", self.parameters.source)]
+        return [Branch("source", self.parameters.source, real=True)]
 
     @hookimpl
     def attention_edits(self, step):
