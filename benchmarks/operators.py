@@ -71,7 +71,7 @@ def main(
     for node in (node for nodes in counters for node in nodes):
         seconds[node.node_type, node.exec_type] += node.real_time.total_seconds() / rounds
     total = sum(seconds.values())
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "benchmark": "operators",
             "model": model,

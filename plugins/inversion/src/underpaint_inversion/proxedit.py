@@ -41,7 +41,7 @@ class InversionGuidance(BaseModel):
 
 
 class ProxEdit(Method):
-    """Guide only where the prompts truly differ, on negative-prompt inversion (arXiv 2306.05414)."""
+    """Guide where the prompts differ, on negative-prompt inversion (arXiv 2306.05414)."""
 
     method: ClassVar[str] = "proxedit"
 
