@@ -10,7 +10,9 @@ import pytest
 import torch
 from underpaint import Pipeline
 from underpaint_engines import openvino
+from underpaint_picturebook.train.data import FIRST_TEST_SEED
 from underpaint_picturebook.train.vae import psnr
+from underpaint_picturebook.world import scene
 from underpaint_prompt_to_prompt import LocalBlend, PromptToPrompt
 
 STEPS, SEED = 10, 8
@@ -50,6 +52,26 @@ def test_latents_are_those_of_pytorch(pipeline, name, target):
     source = expected.branches["source"][0]
     assert (expected.latents - source).abs().max() > 0.02  # far above the tolerance
     assert got.recipe["engine"] == name
+
+
+@pytest.mark.parametrize("follow", [True, False])
+@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+def test_a_real_picture_is_inverted_and_edited_as_in_pytorch(pipeline, name, follow):
+    picture = scene(FIRST_TEST_SEED).image
+    expected, got = (
+        pipeline(engine)(
+            "a dog on grass",
+            image=picture,
+            edits=[PromptToPrompt(source="a cat on grass")],
+            follow=follow,
+            num_inference_steps=STEPS,
+            output_type="latent",
+        )
+        for engine in ("pytorch", name)
+    )
+    assert got.warnings == ()
+    torch.testing.assert_close(got.trajectory.pivots, expected.trajectory.pivots, atol=1e-3, rtol=0)
+    torch.testing.assert_close(got.latents, expected.latents, atol=1e-3, rtol=0)
 
 
 @pytest.mark.skipif(
