@@ -9,13 +9,11 @@ and no method is used to pick. Each case is then edited, without LocalBlend:
   (old in the source, new in the edit and in the plain picture; dilated), for the edit and for the
   plain picture of the same seed, which is the same prompt without Prompt-to-Prompt.
 
-    python benchmarks/p2p_quality.py --json-out benchmarks/results/p2p_quality.jsonl
+    python -m benchmarks.p2p_quality --json-out benchmarks/results/p2p_quality.jsonl
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +23,6 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-import underpaint
 from cyclopts import App
 from numpy.typing import NDArray
 from rich.console import Console
@@ -36,11 +33,15 @@ from underpaint.commands.machine import processor
 from underpaint_picturebook.judge import Judge
 from underpaint_prompt_to_prompt import PromptToPrompt
 
+from benchmarks.report import write_lines
+
 CASES = 50
 LEAST_SUCCESS = 0.8
 GREATEST_SPILL = 1 / 3
 MARGIN = 8
 """Pixels by which the objects' masks grow before the difference around them is taken."""
+
+app = App(help=__doc__)
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -165,11 +166,6 @@ def difference(a: Pixels, b: Pixels, where: Mask) -> float:
     return float(np.abs(a.astype(np.float64) - b)[where].mean()) if where.any() else float("nan")
 
 
-def hardware() -> str:
-    """Name the processor and the threads in use."""
-    return f"{processor()[0]}, {torch.get_num_threads()} threads"
-
-
 def summarise(cases: Sequence[Case], seconds: float, about: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of all cases with what they were made with."""
     spill, plain = (np.nanmean([getattr(c, k) for c in cases]) for k in ("spill", "plain_spill"))
@@ -182,15 +178,12 @@ def summarise(cases: Sequence[Case], seconds: float, about: dict[str, Any]) -> d
         "spill_ratio": float(spill / plain),
         "seconds": seconds,
         **about,
-        "hardware": hardware(),
-        "torch": torch.__version__,
-        "underpaint": underpaint.__version__,
     }
 
 
 def show(cases: Sequence[Case], summary: dict[str, Any]) -> None:
     """Print a row for each pair and one for all."""
-    table = Table(title=f"Prompt-to-Prompt word swaps: {summary['model']}, {summary['hardware']}")
+    table = Table(title=f"Prompt-to-Prompt word swaps: {summary['model']}, {processor()[0]}")
     for column in ("pair", "cases", "success", "spill", "spill without P2P", "ratio"):
         table.add_column(column, justify="left" if column == "pair" else "right")
     for pair in PAIRS:
@@ -206,7 +199,8 @@ def show(cases: Sequence[Case], summary: dict[str, Any]) -> None:
     Console().print(table)
 
 
-def bench(
+@app.default
+def main(
     *,
     model: str = "picturebook",
     engine: str = "pytorch",
@@ -243,10 +237,7 @@ def bench(
     about = {"model": model, "engine": engine, **call, "method": settings}
     summary = summarise(cases, time.perf_counter() - started, about)
     show(cases, summary)
-    if json_out is not None:
-        json_out.parent.mkdir(parents=True, exist_ok=True)
-        lines = [json.dumps(line) for line in (*map(asdict, cases), summary)]
-        json_out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_lines(json_out, [*map(asdict, cases), summary])
     good = summary["success"] >= LEAST_SUCCESS and summary["spill_ratio"] < GREATEST_SPILL
     return 0 if good else 1
 
@@ -285,6 +276,4 @@ def _pixels(images: Sequence[Any]) -> list[Pixels]:
 
 
 if __name__ == "__main__":
-    app = App(name="p2p_quality", result_action="return_value")
-    app.default(bench)
-    sys.exit(app())
+    app()  # which exits with what `main` returns

@@ -95,7 +95,7 @@ class Manifest(_Record):
     format : raised whenever the meaning of a bundle changes.
     info : what the model declares about itself.
     dtype : of the UNet's graphs; codecs, which run once per image, are fp32.
-    opset, max_rows : as exported.
+    opset : as exported.
     special_tokens : of the tokenizer in ``tokenizer.json``.
     graphs : "text_encoder", "vae_encoder@32x32", "vae_decoder@32x32", "unet/plain@32x32", ...;
         the size is that of the latent.
@@ -109,13 +109,17 @@ class Manifest(_Record):
     info: ModelInfo
     dtype: Dtype
     opset: int
-    max_rows: int
     special_tokens: SpecialTokens
     graphs: dict[str, Graph]
     files: dict[str, str]
     parity: tuple[Parity, ...]
     compiled: tuple[Compiled, ...] = ()
     versions: dict[str, str]
+
+    @property
+    def max_rows(self) -> int:
+        """The largest batch that the UNet takes; all other graphs have one row."""
+        return max(graph.max_rows for graph in self.graphs.values())
 
 
 def graph_name(part: str, size: tuple[int, int]) -> str:

@@ -23,10 +23,8 @@ from underpaint.cache_folder import cache_folder
 from underpaint.errors import InvalidRequestError, ModelLoadError
 from underpaint.precision import dtype_name
 
-from underpaint_engines.bundle import MANIFEST, Manifest, read_manifest, verify
+from underpaint_engines.bundle import Manifest, read_manifest, verify
 from underpaint_engines.checkpoint import open_checkpoint
-from underpaint_engines.compiled import CompiledEngine
-from underpaint_engines.fallback import Fallback
 from underpaint_engines.plans import SUFFIX, Plans, read, read_header
 from underpaint_engines.runtime import Runtime
 
@@ -55,24 +53,6 @@ class Entry:
     used: float
     """When it was last opened, in seconds since the epoch."""
     problem: str | None
-
-
-def open_engine(source: str | Path, *, name: str, runtime: Runtime) -> CompiledEngine:
-    """Open a bundle, or the cached bundle of a checkpoint, exporting it if there is none.
-
-    Raises
-    ------
-    ModelLoadError
-        If the checkpoint or the bundle cannot be used.
-    """
-    folder = Path(source)
-    if not (folder / MANIFEST).is_file():
-        folder = cached(source, name=name, runtime=runtime)
-        fallback = Fallback(source, name, runtime.dtype, runtime.device)
-        return CompiledEngine(folder, read_manifest(folder), name, runtime, fallback)
-    manifest = read_manifest(folder)
-    verify(folder, manifest)
-    return CompiledEngine(folder, manifest, name, runtime)
 
 
 def cached(source: str | Path, *, name: str, runtime: Runtime) -> Path:

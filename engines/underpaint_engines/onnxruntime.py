@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,7 @@ from underpaint.errors import ModelLoadError
 from underpaint.precision import Dtype, dtype_name
 
 from underpaint_engines.bundle import Graph
-from underpaint_engines.cache import open_engine
-from underpaint_engines.compiled import CompiledEngine
+from underpaint_engines.loading import open_engine
 from underpaint_engines.pruning import pruned
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -22,30 +22,6 @@ _DTYPES: Mapping[str, tuple[Dtype, ...]] = {"cpu": ("fp32",), "cuda": ("fp32", "
 """The CPU provider's attention knows fp32 alone."""
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
-
-
-def load(
-    source: str | Path,
-    *,
-    name: str,
-    dtype: torch.dtype = torch.float32,
-    device: str | torch.device = "cpu",
-) -> CompiledEngine:
-    """Open a bundle, or export a checkpoint on first use and open what was cached.
-
-    Parameters
-    ----------
-    source : a bundle, a diffusers folder, or a hub name.
-    name : the model's name, for messages and recipes.
-    dtype : the precision the UNet computes in: fp32, or on ``cuda`` fp16.
-    device : ``cpu`` or ``cuda``.
-
-    Raises
-    ------
-    ModelLoadError
-        If the checkpoint or the bundle cannot be used, or the device has no provider.
-    """
-    return open_engine(source, name=name, runtime=OnnxRuntime(torch.device(device), dtype))
 
 
 class OnnxRuntime:
@@ -97,6 +73,10 @@ class OnnxRuntime:
             pruned(file, outputs), options, providers=[self._provider]
         )
         return _Session(session, graph, tuple(outputs), self.device)
+
+
+load = partial(open_engine, OnnxRuntime)
+"""`open_engine` on ONNX Runtime: on ``cpu`` in fp32, on ``cuda`` in fp32 or fp16."""
 
 
 class _Session:

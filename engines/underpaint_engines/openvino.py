@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Lock
@@ -16,35 +17,10 @@ from underpaint.errors import ModelLoadError
 from underpaint.precision import Dtype, dtype_name
 
 from underpaint_engines.bundle import Graph
-from underpaint_engines.cache import open_engine
-from underpaint_engines.compiled import CompiledEngine
+from underpaint_engines.loading import open_engine
 
 _HINTS: Mapping[Dtype, str] = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO would otherwise compute fp32 graphs in bf16 where the processor can."""
-
-
-def load(
-    source: str | Path,
-    *,
-    name: str,
-    dtype: torch.dtype = torch.float32,
-    device: str | torch.device = "cpu",
-) -> CompiledEngine:
-    """Open a bundle, or export a checkpoint on first use and open what was cached.
-
-    Parameters
-    ----------
-    source : a bundle, a diffusers folder, or a hub name.
-    name : the model's name, for messages and recipes.
-    dtype : the precision the UNet computes in: fp32, or bf16 where the processor has it.
-    device : ``cpu``.
-
-    Raises
-    ------
-    ModelLoadError
-        If the checkpoint or the bundle cannot be used, or the device is none of OpenVINO's here.
-    """
-    return open_engine(source, name=name, runtime=OpenVino(torch.device(device), dtype))
 
 
 class OpenVino:
@@ -95,6 +71,10 @@ class OpenVino:
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         return self._core.compile_model(model, "CPU", config)
+
+
+load = partial(open_engine, OpenVino)
+"""`open_engine` on OpenVINO: on ``cpu`` in fp32, or in bf16 where the processor has it."""
 
 
 class _Session:

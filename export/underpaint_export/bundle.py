@@ -91,7 +91,6 @@ def write_bundle(
             info=info,
             dtype=dtype_name(runtime.dtype),
             opset=runtime.opset,
-            max_rows=max_rows,
             special_tokens=special_tokens(modules.tokenizer),
             graphs=graphs,
             files=_digests(partial),
