@@ -18,10 +18,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from filelock import FileLock
-from underpaint import registry
+from underpaint import registry, trajectory_cache
 from underpaint.cache_folder import cache_folder
-from underpaint.errors import InvalidRequestError, ModelLoadError
+from underpaint.errors import InvalidRequestError, ModelLoadError, TrajectoryMismatchError
 from underpaint.precision import dtype_name
+from underpaint.trajectory import Trajectory
 
 from underpaint_engines.bundle import Manifest, read_manifest, verify
 from underpaint_engines.checkpoint import open_checkpoint
@@ -40,9 +41,10 @@ _PACKAGES = ("underpaint", "torch", "diffusers", "transformers", "onnx", "onnxsc
 
 @dataclass(frozen=True)
 class Entry:
-    """One bundle or plan of the cache; `problem` says why it cannot be used.
+    """One bundle, plan or trajectory of the cache; `problem` says why it cannot be used.
 
-    `path` is a bundle's folder or a plan's file, `model` a bundle's model or what a plan is of.
+    `path` is a bundle's folder or a file, `model` a bundle's model, what a plan is of, or how a
+    trajectory was made.
     """
 
     path: Path
@@ -89,7 +91,7 @@ def entries(*, check: bool = False) -> list[Entry]:
     `check` compares every file with its digest.
     """
     whole = [path for path in _paths() if not path.name.startswith(".")]
-    found = [_bundle(path, check) if path.is_dir() else _plan(path, check) for path in whole]
+    found = [_entry(path, check) for path in whole]
     return sorted(found, key=lambda entry: entry.used)
 
 
@@ -128,13 +130,35 @@ def _key(digest: str, runtime: Runtime) -> str:
 
 
 def _paths() -> Iterator[Path]:
-    """Return the folders of bundles and the files of plans, whole or not."""
+    """Return the folders of bundles, and the files of plans and trajectories, whole or not."""
+    yield from trajectory_cache.files()
     root = bundles_folder()
     for each in root.iterdir() if root.is_dir() else ():
         if each.name == PLANS:
             yield from (file for file in each.iterdir() if SUFFIX in file.suffixes)
         elif each.is_dir():
             yield each
+
+
+def _entry(path: Path, check: bool) -> Entry:
+    if path.is_dir():
+        return _bundle(path, check)
+    return _trajectory(path) if path.suffix == trajectory_cache.SUFFIX else _plan(path, check)
+
+
+def _trajectory(file: Path) -> Entry:
+    try:
+        made, problem = Trajectory.load(file).made_by, None
+    except TrajectoryMismatchError as error:
+        made, problem = "", str(error)
+    return Entry(
+        path=file,
+        model=made,
+        dtype="",
+        size=file.stat().st_size,
+        used=file.stat().st_mtime,
+        problem=problem,
+    )
 
 
 def _plan(file: Path, check: bool) -> Entry:

@@ -9,12 +9,12 @@ from cyclopts import App, Parameter
 from underpaint.commands.answer import Answer, answer_table
 from underpaint.commands.options import JsonFlag
 
-cache = App(name="cache", help="What compiled engines keep for the next time: exports and plans.")
+cache = App(name="cache", help="What is kept for the next time: exports, plans, inversions.")
 
 
 @cache.command(name="list")
 def list_(*, json: JsonFlag = False) -> Answer:
-    """List the exported models and plans, the longest unused first."""
+    """List exported models, plans and inversions, the longest unused first."""
     del json
     return _answer(check=False)
 
@@ -44,8 +44,9 @@ def prune(
 
 def _answer(*, check: bool) -> Answer:
     from rich.table import Table
+    from underpaint.cache_folder import cache_folder
 
-    from underpaint_engines.cache import bundles_folder, describe, entries
+    from underpaint_engines.cache import describe, entries
 
     found = entries(check=check)
     table = Table("model", "dtype", "MB", "last used", "state", box=None)
@@ -57,6 +58,6 @@ def _answer(*, check: bool) -> Answer:
     return answer_table(
         describe(found),
         table if found else "The cache is empty.",
-        f"In {bundles_folder()}.",
+        f"In {cache_folder()}.",
         exit_code=int(broken and check),
     )

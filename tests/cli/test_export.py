@@ -14,7 +14,7 @@ def entry(bundle_of, tmp_path, monkeypatch):
     import shutil
 
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
-    return shutil.copytree(bundle_of("tiny-vae"), tmp_path / "cache" / "0123")
+    return shutil.copytree(bundle_of("tiny-vae"), tmp_path / "cache" / "bundles" / "0123")
 
 
 def test_an_exported_model_is_a_model(cli, bundle_of):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from underpaint import registry
+from underpaint import Trajectory, registry
 from underpaint.cache_folder import FOLDER_VARIABLE
 from underpaint.errors import InvalidRequestError
 from underpaint_engines import cache, onnxruntime
@@ -150,6 +150,19 @@ def test_the_longest_unused_go_first(root, exports, checkpoint, tmp_path, monkey
     assert cache.prune(keep=[folders[2]]) == [folders[1]]
     assert [entry.path for entry in cache.entries()] == [folders[2]]
     assert cache.prune(everything=True) == [folders[2]]
+
+
+def test_kept_inversions_are_entries_as_well(root):
+    kept = root.parent / "trajectories" / "0123.safetensors"
+    path = Trajectory((999, -1), torch.zeros(2, 1, 4, 8, 8), ("a cat",), "ddim-inversion")
+    path.save(kept)
+    [entry] = cache.entries(check=True)
+    assert (entry.path, entry.model, entry.problem) == (kept, "ddim-inversion", None)
+    kept.write_bytes(kept.read_bytes()[:-1])
+    [entry] = cache.entries(check=True)
+    assert "no trajectory that can be read" in entry.problem
+    assert cache.prune() == [kept]
+    assert not kept.exists()
 
 
 def test_a_limit_that_is_no_number_is_refused(root, monkeypatch):
