@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from underpaint import hookspecs
-from underpaint.hooks import FIRSTRESULT, SPECIFICATIONS
+from underpaint.hooks import FIRSTRESULT
+from underpaint.registration import SPECIFICATIONS
 
 TARGET = Path(__file__).with_name("hooks.md")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from underpaint import registry
 from underpaint.errors import UnknownNameError
-from underpaint.hooks import SPECIFICATIONS
+from underpaint.registration import SPECIFICATIONS
 
 from benchmarks import readme_table
 

@@ -2,8 +2,9 @@ import pytest
 import torch
 from underpaint import AttentionEdit, Branch, Guidance, Needs, hookimpl
 from underpaint.errors import ConflictError, PluginError
-from underpaint.hooks import FIRSTRESULT, SPECIFICATIONS, Hooks
+from underpaint.hooks import FIRSTRESULT, Hooks
 from underpaint.method import hookspec
+from underpaint.registration import SPECIFICATIONS
 
 LENGTH = 77
 

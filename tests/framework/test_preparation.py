@@ -94,6 +94,7 @@ def test_a_small_picture_is_enlarged_and_that_is_told():
     assert "enlarged 4.0 times" in str(prepared(halves(16, 16), (64, 64)).placements[0].notes)
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_one_pixel_and_a_hundred_megapixels_are_refused_before_they_are_decoded(tmp_path):
     with pytest.raises(InvalidRequestError, match="1x1 pixels: give at least 16"):
         prepared(Image.new("RGB", (1, 1)))

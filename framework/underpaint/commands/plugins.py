@@ -67,8 +67,8 @@ def info(
 
 def hooks_of(method: type[Method]) -> list[str]:
     """Return the hooks of the classes that the method's `start` makes, without making one."""
-    from underpaint.hooks import SPECIFICATIONS
     from underpaint.method import PROJECT
+    from underpaint.registration import SPECIFICATIONS
 
     start: Any = method.start
     used = [start.__globals__.get(name) for name in start.__code__.co_names]

@@ -12,9 +12,9 @@ from pydantic_core import PydanticSerializationError
 from torch import Tensor
 
 from underpaint.errors import PluginError
-from underpaint.hooks import check_plugin as check_registration
 from underpaint.method import Method
 from underpaint.pipeline import Pipeline
+from underpaint.registration import check_plugin as check_registration
 from underpaint.testing.checks import (
     CheckFailedError,
     assert_clean_cancel,
