@@ -78,9 +78,15 @@ def hidden_shape(sample: Tensor, info: ModelInfo) -> tuple[int, ...]:
     )
 
 
+def token_count(site: Site, latent_size: tuple[int, int]) -> int:
+    """Return how many queries a site has for latents of a size (h, w)."""
+    height, width = _size_at(site.level, latent_size)
+    return height * width
+
+
 def large_map(site: Site, latent_size: tuple[int, int]) -> bool:
     """Tell whether the site's map is too large to be read: a self map above 32x32."""
-    return site.kind == "self" and _tokens(site, latent_size) > SELF_MAP_LIMIT
+    return site.kind == "self" and token_count(site, latent_size) > SELF_MAP_LIMIT
 
 
 def refuse_large(sites: tuple[Site, ...], latent_size: tuple[int, int]) -> None:
@@ -104,7 +110,7 @@ def _check_edits(edits: EditInputs, info: ModelInfo, rows: int, size: tuple[int,
     _shape("edits.self_v", edits.self_v, gates, torch.bool)
     for name, bias in edits.cross_bias.items():
         site = _find(name, info, ("cross",))
-        _shape(f"edits.cross_bias[{name!r}]", bias, (rows, _tokens(site, size), length))
+        _shape(f"edits.cross_bias[{name!r}]", bias, (rows, token_count(site, size), length))
 
 
 def _check_readings(call: UNetCall, info: ModelInfo, size: tuple[int, int]) -> None:
@@ -129,11 +135,6 @@ def _find(name: str, info: ModelInfo, kinds: tuple[Kind, ...]) -> Site:
 def _size_at(level: int, size: tuple[int, int]) -> tuple[int, int]:
     # Each level's convolution of stride 2 rounds up.
     return -(-size[0] // 2**level), -(-size[1] // 2**level)
-
-
-def _tokens(site: Site, size: tuple[int, int]) -> int:
-    height, width = _size_at(site.level, size)
-    return height * width
 
 
 def _shape(

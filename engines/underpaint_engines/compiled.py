@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from underpaint.engine import EditInputs, Engine, ModelInfo, Pullback, UNetCall, UNetOutput
+from underpaint.engine import Engine, ModelInfo, Pullback, UNetCall, UNetOutput
 from underpaint.errors import ModelLoadError, NotOfferedError
 from underpaint.precision import dtype_name
 from underpaint.records import Needs, Wrt
 from underpaint.tokens import Tokens
 
 from underpaint_engines.bundle import TOKENIZER, Manifest, graph_name
-from underpaint_engines.calls import (
-    check_call,
-    check_images,
-    check_latents,
-    hidden_shape,
-    refuse_large,
-)
+from underpaint_engines.calls import check_call, check_images, check_latents, refuse_large
+from underpaint_engines.inputs import graph_inputs
 from underpaint_engines.readings import NOISE, feature_outputs, map_outputs, output_name
 from underpaint_engines.runtime import Runtime, Session
 from underpaint_engines.tokenizer import PromptTokenizer
 
 Size = tuple[int, int]
+Variant = Literal["plain", "edit", "bias"]
 
 
 @dataclass(eq=False)
@@ -150,13 +147,11 @@ class CompiledEngine(Engine):
         UnknownSiteError
             If a tap matches no site.
         NotOfferedError
-            If a tap asks for self maps above 32x32, a gradient or a bias is asked for, or the
-            bundle has no graphs of that size.
+            If a tap asks for self maps above 32x32, a gradient is asked for, or the bundle has no
+            graphs of that size.
         """
         if needs.gradient:
             raise self._no_gradients()
-        if needs.cross_bias:
-            raise self._no_bias()
         outputs = {NOISE}
         for tap in needs.taps:
             sites = self._info.sites.select(tap.selector)
@@ -165,8 +160,8 @@ class CompiledEngine(Engine):
                 output_name(s.name, "feature" if s.kind == "activation" else tap.heads)
                 for s in sites
             }
-        variant = "edit" if needs.edits or needs.hidden_delta else "plain"
-        self._sessions.get(_unet(variant, size), frozenset(outputs))
+        variants = _variants(needs.edits or needs.hidden_delta, needs.cross_bias)
+        self._sessions.get(_unet(variants[0], size), frozenset(outputs))
 
     def fallback(self) -> Engine | None:
         """Return the PyTorch engine of the same checkpoint, where that is at hand."""
@@ -181,11 +176,12 @@ class CompiledEngine(Engine):
             If the call does not fit the model or the bundle; the message names the field.
         """
         check_call(call, self._info, self.max_rows)
-        if call.edits is not None and call.edits.cross_bias:
-            raise self._no_bias()
         maps, features = map_outputs(call), feature_outputs(call)
-        session = self._session(call, frozenset({NOISE, *maps.values(), *features.values()}))
-        out = session(self._inputs(call))
+        outputs = frozenset({NOISE, *maps.values(), *features.values()})
+        size = (call.sample.shape[2], call.sample.shape[3])
+        variant = self._variant(call, size, outputs)
+        session = self._sessions.get(_unet(variant, size), outputs)
+        out = session(graph_inputs(call, self._info, self.device, biased=variant == "bias"))
         return UNetOutput(
             noise=out[NOISE],
             maps={site: out[name] for site, name in maps.items()},
@@ -242,53 +238,30 @@ class CompiledEngine(Engine):
             f"The {self.name} engine has no gradients; engine='pytorch' has them."
         )
 
-    def _no_bias(self) -> NotOfferedError:
-        return NotOfferedError(
-            f"The {self.name} engine adds no bias to attention (cross_bias); engine='pytorch' does."
-        )
-
     def _one_by_one(self, graph: str, port: str, values: Tensor, output: str) -> Tensor:
         """Run a codec on one row at a time: a row then does not depend on those beside it."""
         session = self._sessions.get(graph, frozenset({output}))
         return torch.cat([session({port: row[None]})[output] for row in values])
 
-    def _session(self, call: UNetCall, outputs: frozenset[str]) -> Session:
-        """Return an open session that serves the call, the plain graph's before the edited one's.
+    def _variant(self, call: UNetCall, size: Size, outputs: frozenset[str]) -> Variant:
+        """Return the variant that serves the call: one that is open before one that is not.
 
         A plain step in a run with edits goes through the edited graph if only that is open: two
         graphs would hold the weights twice.
         """
-        size = (call.sample.shape[2], call.sample.shape[3])
-        edited = call.edits is not None or call.hidden_delta is not None
-        variants = ("edit",) if edited else ("plain", "edit")
-        for variant in variants:
-            found = self._sessions.find(_unet(variant, size), outputs)
-            if found is not None:
-                return found
-        return self._sessions.get(_unet(variants[0], size), outputs)
-
-    def _inputs(self, call: UNetCall) -> Mapping[str, Tensor]:
-        """Return every input that any graph has; a session takes its own."""
-        rows, info = len(call.sample), self._info
-        sites = len(info.sites.of_kind("self"))
-        edits = call.edits or EditInputs.identity(rows, info.context_length, sites, self.device)
-        delta = call.hidden_delta
-        return {
-            "sample": call.sample,
-            "timestep": call.timestep,
-            "context": call.context,
-            "source_row": edits.source_row,
-            "cross_map": edits.cross_map,
-            "cross_scale": edits.cross_scale,
-            "self_q": edits.self_q,
-            "self_k": edits.self_k,
-            "self_v": edits.self_v,
-            "hidden_delta": torch.zeros(hidden_shape(call.sample, info), device=self.device)
-            if delta is None
-            else delta,
-            **call.extra,
-        }
+        edits = call.edits
+        biased = edits is not None and bool(edits.cross_bias)
+        variants = _variants(edits is not None or call.hidden_delta is not None, biased)
+        opened = (v for v in variants if self._sessions.find(_unet(v, size), outputs))
+        return next(opened, variants[0])
 
 
-def _unet(variant: str, size: Size) -> str:
+def _variants(edited: bool, biased: bool) -> tuple[Variant, ...]:
+    """Return the UNet's graphs that serve a need, the fastest first."""
+    if biased:
+        return ("bias",)
+    return ("edit", "bias") if edited else ("plain", "edit", "bias")
+
+
+def _unet(variant: Variant, size: Size) -> str:
     return graph_name(f"unet/{variant}", size)

@@ -30,6 +30,7 @@ from underpaint_engines.files import digest_file
 from underpaint_engines.modules import Modules, describe, load_modules, special_tokens
 from underpaint_engines.runtime import Runtime
 
+from underpaint_export.biases import without_biases
 from underpaint_export.graphs import GraphSpec, codec_specs, text_spec, unet_specs
 from underpaint_export.onnx_graph import describe as describe_graph
 from underpaint_export.onnx_graph import to_onnx
@@ -150,10 +151,12 @@ def _export(
     task = progress.add_task("exporting", total=len(specs))
     graphs = {}
     for part in dict.fromkeys(spec.part for spec in specs):
-        models = {}
+        models: dict[str, ir.Model] = {}
         for spec in (each for each in specs if each.part == part):
             progress.update(task, description=f"exporting {spec.name}")
-            models[spec.name] = to_onnx(spec, runtime.opset)
+            models[spec.name] = (
+                without_biases(models[spec.biased]) if spec.biased else to_onnx(spec, runtime.opset)
+            )
             progress.advance(task)
         (folder / part).mkdir()
         share_weights(list(models.values()), folder / part / WEIGHTS)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from underpaint.engine import EditInputs, ModelInfo
+from underpaint.engine import ModelInfo, UNetCall
 from underpaint_engines import activations, attention
 from underpaint_engines.bundle import graph_name
-from underpaint_engines.calls import hidden_shape, large_map
+from underpaint_engines.calls import large_map
+from underpaint_engines.inputs import graph_inputs
 from underpaint_engines.modules import Modules
 from underpaint_engines.readings import NOISE, output_name
 
@@ -26,6 +28,7 @@ from underpaint_export.wrappers import (
     UNetGraph,
 )
 
+CPU = torch.device("cpu")
 EXAMPLE_ROWS = 3
 """Rows of the example inputs: a number that no other dimension has, so none is taken for it."""
 
@@ -42,6 +45,7 @@ class GraphSpec:
     outputs : their names.
     variadic : how many inputs, at the end, the module takes as ``*args``.
     batched : whether rows are dynamic; else there is one.
+    biased : the name of the same graph with biases, of which this one is made; None: it is traced.
     """
 
     name: str
@@ -50,6 +54,7 @@ class GraphSpec:
     outputs: tuple[str, ...]
     variadic: int = 0
     batched: bool = False
+    biased: str | None = None
 
     @property
     def part(self) -> str:
@@ -63,7 +68,7 @@ def unet_specs(
     size: tuple[int, int],
     extra: Mapping[str, Tensor] | None = None,
 ) -> list[GraphSpec]:
-    """Return the UNet's two graphs for latents of `size` (h, w): plain, and with edits.
+    """Return the UNet's graphs for latents of `size` (h, w): plain, with edits and biases, edits.
 
     `extra` are examples of the further inputs that the UNet takes, `EXAMPLE_ROWS` rows each. The
     processors and hooks are installed on the UNet on the way.
@@ -81,24 +86,27 @@ def unet_specs(
         *(output_name(site, "all") for site in maps),
         *(output_name(site, "feature") for site in features),
     )
-    plain, edits = _sample(info, size), _edits(info, size)
+    cross = tuple(site.name for site in info.sites.of_kind("cross"))
+    call = _example(info, size, extra)
+    plain = {"sample": call.sample, "timestep": call.timestep, "context": call.context, **extra}
+    edited = graph_inputs(call, info, CPU, biased=False)
+    # Biases share the zeros of their level, and would be traced as one input.
+    biased = {k: v.clone() for k, v in graph_inputs(call, info, CPU, biased=True).items()}
     readings = (maps, features, tuple(extra))
+    bias_graph = graph_name("unet/bias", size)
+    spec = partial(GraphSpec, outputs=outputs, batched=True)
+    plain_unet = UNetGraph(modules.unet, *readings)
+    edited_unet = EditedUNetGraph(modules.unet, *readings)
+    biased_unet = EditedUNetGraph(modules.unet, *readings, cross)
     return [
-        GraphSpec(
-            graph_name("unet/plain", size),
-            UNetGraph(modules.unet, *readings),
-            {**plain, **extra},
-            outputs,
-            len(extra),
-            batched=True,
-        ),
-        GraphSpec(
+        spec(graph_name("unet/plain", size), plain_unet, plain, variadic=len(extra)),
+        spec(bias_graph, biased_unet, biased, variadic=len(cross) + len(extra)),
+        spec(
             graph_name("unet/edit", size),
-            EditedUNetGraph(modules.unet, *readings),
-            {**plain, **edits, **extra},
-            outputs,
-            len(extra),
-            batched=True,
+            edited_unet,
+            edited,
+            variadic=len(extra),
+            biased=bias_graph,
         ),
     ]
 
@@ -122,25 +130,10 @@ def codec_specs(modules: Modules, info: ModelInfo, size: tuple[int, int]) -> lis
     ]
 
 
-def _sample(info: ModelInfo, size: tuple[int, int]) -> dict[str, Tensor]:
-    return {
-        "sample": torch.randn(EXAMPLE_ROWS, info.latent_channels, *size),
-        "timestep": torch.linspace(1, info.noise.levels - 1, EXAMPLE_ROWS),
-        "context": torch.randn(EXAMPLE_ROWS, info.context_length, info.context_width),
-    }
-
-
-def _edits(info: ModelInfo, size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return edit inputs that change nothing."""
-    sites = len(info.sites.of_kind("self"))
-    identity = EditInputs.identity(EXAMPLE_ROWS, info.context_length, sites)
-    sample = torch.empty(EXAMPLE_ROWS, info.latent_channels, *size)
-    return {
-        "source_row": identity.source_row,
-        "cross_map": identity.cross_map,
-        "cross_scale": identity.cross_scale,
-        "self_q": identity.self_q,
-        "self_k": identity.self_k,
-        "self_v": identity.self_v,
-        "hidden_delta": torch.zeros(hidden_shape(sample, info)),
-    }
+def _example(info: ModelInfo, size: tuple[int, int], extra: Mapping[str, Tensor]) -> UNetCall:
+    return UNetCall(
+        sample=torch.randn(EXAMPLE_ROWS, info.latent_channels, *size),
+        timestep=torch.linspace(1, info.noise.levels - 1, EXAMPLE_ROWS),
+        context=torch.randn(EXAMPLE_ROWS, info.context_length, info.context_width),
+        extra=extra,
+    )

@@ -10,6 +10,7 @@ from torch import Tensor
 from underpaint.errors import ModelLoadError
 from underpaint.precision import Dtype
 from underpaint_engines.bundle import Graph, Parity
+from underpaint_engines.inputs import is_bias
 from underpaint_engines.runtime import Session
 
 from underpaint_export.graphs import EXAMPLE_ROWS, GraphSpec
@@ -23,6 +24,8 @@ hundred operations in a row, so that rounding, 2^-11 and 2^-8 each, adds up, and
 millions of differences is several times the usual one. Seen in bf16, at the worst output: 0.03 for
 tiny models and picturebook, 0.09 for an activation deep in a UNet of Stable Diffusion's size.
 """
+
+_IDENTITIES = ("cross_map", "cross_scale", "self_q", "self_k", "self_v", "hidden_delta")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ def _another(name: str, example: Tensor, rows: int, generator: torch.Generator) 
     part = example.narrow(axis, 0, 1).expand(
         *[rows if k == axis else -1 for k in range(example.dim())]
     )
-    if name in ("cross_map", "cross_scale", "self_q", "self_k", "self_v", "hidden_delta"):
+    if name in _IDENTITIES or is_bias(name):
         return part.clone()
     if not example.is_floating_point():
         least, most = int(example.min()), int(example.max()) + 1
@@ -102,7 +105,10 @@ def _another(name: str, example: Tensor, rows: int, generator: torch.Generator) 
 def _edits(
     inputs: Mapping[str, Tensor], rows: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """Return an edit of the last row by the first that touches every edit input."""
+    """Return an edit of the last row by the first that touches every edit input.
+
+    Every row has biases of its own: the first term takes the source's, the second the row's.
+    """
 
     def noise(name: str) -> Tensor:
         return torch.rand(inputs[name].shape, generator=generator)
@@ -119,4 +125,5 @@ def _edits(
         **gates,
         "self_v": inputs["self_v"],
         "hidden_delta": 0.1 * noise("hidden_delta"),
+        **{name: 4 * noise(name) for name in inputs if is_bias(name)},
     }

@@ -72,7 +72,23 @@ class UNetGraph(nn.Module):
 
 
 class EditedUNetGraph(UNetGraph):
-    """The UNet with its edits as inputs; the identity changes nothing."""
+    """The UNet with its edits as inputs; the identity changes nothing.
+
+    Parameters
+    ----------
+    biased : cross sites whose logits take a bias; these inputs come before the further ones.
+    """
+
+    def __init__(
+        self,
+        unet: nn.Module,
+        maps: tuple[str, ...],
+        features: tuple[str, ...],
+        extra: tuple[str, ...] = (),
+        biased: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(unet, maps, features, extra)
+        self._biased = biased
 
     def forward(  # type: ignore[override]  # noqa: PLR0917  (the inputs of a graph have an order)
         self,
@@ -86,12 +102,19 @@ class EditedUNetGraph(UNetGraph):
         self_k: Tensor,
         self_v: Tensor,
         hidden_delta: Tensor,
-        *extra: Tensor,
+        *further: Tensor,
     ) -> tuple[Tensor, ...]:
         """Return what `UNetGraph.forward` does."""
         dtype = next(self.unet.parameters()).dtype
+        biases, extra = further[: len(self._biased)], further[len(self._biased) :]
         edits = EditInputs(
-            source_row, cross_map.to(dtype), cross_scale.to(dtype), self_q, self_k, self_v
+            source_row,
+            cross_map.to(dtype),
+            cross_scale.to(dtype),
+            self_q,
+            self_k,
+            self_v,
+            {site: bias.to(dtype) for site, bias in zip(self._biased, biases, strict=True)},
         )
         inputs = (sample, timestep, context)
         return self._run(inputs, extra, edits, hidden_delta.to(dtype))

@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 import torch
 from underpaint import Pipeline
-from underpaint.engine import concat
+from underpaint.engine import EditInputs, concat
 from underpaint.errors import (
     InvalidRequestError,
     ModelLoadError,
@@ -44,8 +44,12 @@ def torch_engine(engine_of):
 
 @pytest.fixture
 def edits(torch_engine, make_edits):
-    """Return edits of every kind that graphs have: all but the bias."""
-    return lambda **options: replace(make_edits(torch_engine, **options), cross_bias={})
+    """Return edits of every kind."""
+    return lambda **options: make_edits(torch_engine, **options)
+
+
+def identity(engine, rows=3):
+    return EditInputs.identity(rows, 77, len(engine.info.sites.of_kind("self")))
 
 
 def assert_alike(compiled, torch_engine, call):
@@ -79,6 +83,30 @@ def test_edited_calls(compiled, torch_engine, make_call, edits, seed):
     assert (compiled.predict(call).noise - plain).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_bias_alone_moves_what_its_rows_attend_to(compiled, torch_engine, make_call, edits, seed):
+    bias = dict(edits(seed=seed).cross_bias)
+    for value in bias.values():
+        value[1] = 0
+    call = make_call(torch_engine, seed=seed, maps=dict.fromkeys(bias, "mean"))
+    biased = replace(call, edits=replace(identity(torch_engine), cross_bias=bias))
+    assert_alike(compiled, torch_engine, biased)
+    got, plain = compiled.predict(biased), compiled.predict(call)
+    moved = (got.noise - plain.noise).abs().flatten(1).amax(1)
+    assert (moved > 1e-3).tolist() == [True, False, True]
+    assert all((got.maps[site][0] - plain.maps[site][0]).abs().max() > 0.1 for site in bias)
+
+
+def test_a_bias_of_zero_changes_nothing(compiled, torch_engine, make_call, edits):
+    given = edits()
+    zeros = {site: torch.zeros_like(value) for site, value in given.cross_bias.items()}
+    call = make_call(torch_engine, edits=replace(given, cross_bias=zeros))
+    without = replace(call, edits=replace(given, cross_bias={}))
+    got, expected = compiled.predict(call).noise, torch_engine.predict(without).noise
+    torch.testing.assert_close(got, expected, **NEAR)
+    assert (compiled.predict(replace(call, edits=given)).noise - got).abs().max() > 1e-2
+
+
 def test_every_reading(compiled, torch_engine, make_call, edits):
     sites = torch_engine.info.sites
     attention = [site.name for site in sites.all if site.kind != "activation"]
@@ -97,10 +125,9 @@ def test_the_mid_blocks_delta(compiled, torch_engine, make_call):
     assert (compiled.predict(moved).noise - compiled.predict(call).noise).abs().max() > 1e-3
 
 
-def test_identity_edits_change_nothing(compiled, torch_engine, make_call, edits):
+def test_identity_edits_change_nothing(compiled, torch_engine, make_call):
     call = make_call(torch_engine)
-    identity = type(edits()).identity(3, 77, len(torch_engine.info.sites.of_kind("self")))
-    same = compiled.predict(replace(call, edits=identity)).noise
+    same = compiled.predict(replace(call, edits=identity(torch_engine))).noise
     torch.testing.assert_close(same, compiled.predict(call).noise, atol=1e-5, rtol=0)
 
 
@@ -151,10 +178,9 @@ def test_whole_edits_have_the_latents_of_pytorch(compiled, torch_engine, target,
     assert (plain - expected.latents).abs().max() > 1e-2
 
 
-def test_a_need_is_compiled_before_the_run_and_serves_smaller_ones(
-    bundle_of, make_call, torch_engine, monkeypatch
-):
-    engine = onnxruntime.load(bundle_of(KIND), name=KIND)
+@pytest.fixture
+def opened(monkeypatch):
+    """Return what ONNX Runtime opens: files, and how many outputs of each."""
     opened = []
     open_ = onnxruntime.OnnxRuntime.open
     monkeypatch.setattr(
@@ -164,6 +190,25 @@ def test_a_need_is_compiled_before_the_run_and_serves_smaller_ones(
             opened.append((graph.file, len(outputs))) or open_(self, folder, graph, outputs)
         ),
     )
+    return opened
+
+
+def test_a_run_with_biases_opens_one_graph_for_all_its_steps(
+    bundle_of, make_call, torch_engine, edits, opened
+):
+    engine = onnxruntime.load(bundle_of(KIND), name=KIND)
+    engine.check(Needs(edits=True, cross_bias=True), SIZE)
+    biased = make_call(torch_engine, edits=edits())
+    edited = replace(biased, edits=replace(edits(), cross_bias={}))
+    for call in (biased, edited, replace(biased, edits=None)):
+        assert_alike(engine, torch_engine, call)
+    assert opened == [("unet/bias_16x16.onnx", 1)]
+
+
+def test_a_need_is_compiled_before_the_run_and_serves_smaller_ones(
+    bundle_of, make_call, torch_engine, opened
+):
+    engine = onnxruntime.load(bundle_of(KIND), name=KIND)
     engine.check(Needs(taps=(Tap(SiteSelector("cross")),), edits=True), SIZE)
     sites = len(engine.info.sites.of_kind("cross"))
     assert opened == [("unet/edit_16x16.onnx", 1 + sites)]
@@ -175,17 +220,13 @@ def test_a_need_is_compiled_before_the_run_and_serves_smaller_ones(
     assert opened[1:] == [("unet/plain_16x16.onnx", 2)]
 
 
-def test_what_it_does_not_offer_is_refused(compiled, torch_engine, make_call, make_edits):
+def test_what_it_does_not_offer_is_refused(compiled, torch_engine, make_call):
     with pytest.raises(NotOfferedError, match="engine='pytorch'"):
         compiled.check(Needs(gradient=frozenset({"sample"})), SIZE)
-    with pytest.raises(NotOfferedError, match="cross_bias"):
-        compiled.check(Needs(edits=True, cross_bias=True), SIZE)
     with pytest.raises(NotOfferedError, match=r"no graph unet/plain@8x8.*--size"):
         compiled.check(Needs(), (8, 8))
     with pytest.raises(NotOfferedError, match="engine='pytorch'"):
         compiled.linearize(make_call(torch_engine), "sample")
-    with pytest.raises(NotOfferedError, match="cross_bias"):
-        compiled.predict(make_call(torch_engine, edits=make_edits(torch_engine)))
     call = make_call(torch_engine)
     with pytest.raises(NotOfferedError, match=r"no graph unet/plain@8x8.*--size"):
         compiled.predict(replace(call, sample=call.sample[..., :8, :8]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from underpaint import Guidance, Needs, Pipeline, hookimpl
+from underpaint import AttentionEdit, Guidance, Needs, Pipeline, hookimpl
 from underpaint.errors import NotOfferedError
 from underpaint_engines import onnxruntime, pytorch
 from underpaint_engines.bundle import read_manifest
@@ -26,6 +26,21 @@ class Brighter:
     @hookimpl
     def guidance(self, step):
         return [Guidance(lambda seen: -seen.x0.mean((1, 2, 3)), 0.5, "noise")]
+
+
+class Biased:
+    """Turns every picture cell away from the second token."""
+
+    @hookimpl
+    def needs(self, request):
+        return Needs(edits=True, cross_bias=True)
+
+    @hookimpl
+    def attention_edits(self, step):
+        site = step.run.request.model.sites.of_kind("cross")[0]
+        bias = torch.zeros(256, 77)
+        bias[:, 1] = -10
+        return [AttentionEdit("main", "main", cross_bias={site.name: bias})]
 
 
 @pytest.fixture
@@ -57,13 +72,18 @@ def test_a_size_that_was_not_exported(pipes):
     assert "no graph unet/plain@24x16" in got.warnings[0]
 
 
-def test_what_is_offered_does_not_fall_back(pipes, monkeypatch):
+def test_what_is_offered_does_not_fall_back(pipes, make_method, monkeypatch):
     compiled, reference = pipes
     monkeypatch.setattr(Fallback, "__call__", lambda self: pytest.fail("fell back"))
-    got = compiled("a cat", **CALL)
-    assert got.recipe["engine"] == "onnxruntime"
-    assert not got.warnings
-    torch.testing.assert_close(got.latents, reference("a cat", **CALL).latents, atol=1e-3, rtol=0)
+    latents = []
+    for edits in ([], [make_method(Biased)]):
+        got = compiled("a cat", edits=edits, **CALL)
+        assert got.recipe["engine"] == "onnxruntime"
+        assert not got.warnings
+        expected = reference("a cat", edits=edits, **CALL).latents
+        torch.testing.assert_close(got.latents, expected, atol=1e-3, rtol=0)
+        latents.append(got.latents)
+    assert (latents[1] - latents[0]).abs().max() > 1e-2
 
 
 def test_the_other_engine_is_loaded_once(pipes):

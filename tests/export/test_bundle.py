@@ -11,6 +11,7 @@ import torch
 from safetensors import safe_open
 from underpaint.errors import InvalidRequestError, ModelLoadError
 from underpaint_engines.bundle import MANIFEST, read_manifest, verify
+from underpaint_engines.inputs import bias_input
 from underpaint_engines.onnxruntime import OnnxRuntime
 from underpaint_engines.pruning import pruned
 from underpaint_export import parity
@@ -40,8 +41,8 @@ def test_the_manifest_names_every_file(bundle, manifest):
     assert files == {*manifest.files, MANIFEST}
     assert {graph.file for graph in manifest.graphs.values()} <= files
     assert sorted(manifest.graphs) == [
-        "text_encoder", "unet/edit@16x16", "unet/plain@16x16", "vae_decoder@16x16",
-        "vae_encoder@16x16",
+        "text_encoder", "unet/bias@16x16", "unet/edit@16x16", "unet/plain@16x16",
+        "vae_decoder@16x16", "vae_encoder@16x16",
     ]  # fmt: skip
     assert not any(file.endswith((".bin", ".pkl", ".pt")) for file in files)
 
@@ -49,9 +50,11 @@ def test_the_manifest_names_every_file(bundle, manifest):
 def test_every_graph_was_compared_on_two_inputs_with_edits_on_and_off(manifest):
     cases = {name: {p.case for p in manifest.parity if p.graph == name} for name in manifest.graphs}
     assert cases["unet/plain@16x16"] == {"input 1", "input 2"}
-    assert cases["unet/edit@16x16"] == {
-        f"input {k}, edits {state}" for k in (1, 2) for state in ("on", "off")
-    }
+    assert (
+        cases["unet/edit@16x16"]
+        == cases["unet/bias@16x16"]
+        == {f"input {k}, edits {state}" for k in (1, 2) for state in ("on", "off")}
+    )
     compared = {p.output for p in manifest.parity if p.graph == "unet/edit@16x16"}
     assert compared == {port.name for port in manifest.graphs["unet/edit@16x16"].outputs}
     assert all(p.difference <= p.tolerance for p in manifest.parity)
@@ -62,17 +65,17 @@ def test_graphs_of_a_part_share_their_weights(bundle, manifest):
         names = list(weights.keys())
     assert len(names) == len(set(names))
     sizes = {}
-    for variant in ("plain", "edit"):
+    for variant in ("plain", "edit", "bias"):
         graph = onnx.load(bundle / f"unet/{variant}_16x16.onnx", load_external_data=False).graph
         outside = [i for i in graph.initializer if i.data_location == onnx.TensorProto.EXTERNAL]
         places = {tuple((e.key, e.value) for e in i.external_data) for i in outside}
         sizes[variant] = places
         assert {dict(place)["location"] for place in places} == {"weights.safetensors"}
-    assert sizes["plain"] <= sizes["edit"]
+    assert sizes["plain"] <= sizes["edit"] == sizes["bias"]
     assert len(sizes["edit"]) == len(names)
 
 
-@pytest.mark.parametrize("variant", ["plain", "edit"])
+@pytest.mark.parametrize("variant", ["plain", "edit", "bias"])
 def test_no_map_of_the_main_path_exists_and_a_tap_adds_one(bundle, manifest, variant):
     graph = manifest.graphs[f"unet/{variant}@16x16"]
     sites = [port.name for port in graph.outputs if port.name.endswith(".mean")]
@@ -87,9 +90,22 @@ def test_no_map_of_the_main_path_exists_and_a_tap_adds_one(bundle, manifest, var
 def test_an_edit_costs_one_more_attention_for_each_cross_site(bundle, manifest):
     count = {
         variant: operators(pruned(bundle / f"unet/{variant}_16x16.onnx", ["noise"]))["Attention"]
-        for variant in ("plain", "edit")
+        for variant in ("plain", "edit", "bias")
     }
     assert count["edit"] - count["plain"] == len(manifest.info.sites.of_kind("cross"))
+    assert count["bias"] == count["edit"]
+
+
+def test_only_the_graph_with_biases_takes_and_adds_them(bundle, manifest):
+    inputs, added = {}, {}
+    for variant in ("edit", "bias"):
+        graph = manifest.graphs[f"unet/{variant}@16x16"]
+        inputs[variant] = {port.name for port in graph.inputs}
+        found = onnx.load(bundle / graph.file, load_external_data=False).graph.node
+        added[variant] = sum(n.op_type == "Attention" and len(n.input) > 3 for n in found)
+    sites = manifest.info.sites.of_kind("cross")
+    assert inputs["bias"] - inputs["edit"] == {bias_input(site.name) for site in sites}
+    assert added == {"edit": 0, "bias": 2 * len(sites)}
 
 
 def test_graphs_tell_nothing_of_the_machine(bundle):

@@ -51,7 +51,7 @@ def family(checkpoint):
 def test_an_edited_unet_says_what_pytorch_says(family, name, tmp_path):
     modules, info, extra = family(name)
     spec = unet_specs(modules, info, SIZE, extra)[1]
-    model = to_onnx(spec, 23)
+    model = to_onnx(spec, 23)  # with edits and biases
     share_weights([model], tmp_path / "weights.safetensors")
     ir.save(model, tmp_path / "edit.onnx")
     graph = describe_graph(model, "edit.onnx", "fp32", 16)

@@ -43,10 +43,10 @@ def load_parts(source, dtype):
 
 
 def edited_unet(source, dtype):
-    """Return the UNet with edits and all its readings."""
+    """Return the UNet with edits, biases and all its readings."""
     modules, info = load_parts(source, dtype)
-    _, edited = unet_specs(modules, info, info.latent_size)
-    return edited
+    _, biased, _ = unet_specs(modules, info, info.latent_size)
+    return biased
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +71,7 @@ def test_every_graph_of_picturebook_compiles_in_fp32(picturebook_bundle):
         "vae_decoder",
         "unet/plain",
         "unet/edit",
+        "unet/bias",
     }
     for name, graph in graphs.items():
         assert compile_ahead(API)(picturebook_bundle, name, graph).size > 1_000_000
