@@ -124,7 +124,8 @@ def bench(
     sheet : a picture of the first seeds and their maps, and how many `rows` of them.
     """
     pipe, judge = Pipeline.from_pretrained(model, engine), Judge.load()
-    verdicts, pages = [], []
+    verdicts: list[list[Verdict]] = []
+    pages: list[Result] = []
     for seed in track(range(seeds), "painting", console=Console(stderr=True)):
         page = pipe(
             list(PROMPTS),

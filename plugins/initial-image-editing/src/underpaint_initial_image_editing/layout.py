@@ -37,30 +37,33 @@ class LayoutToImage(Method):
         description="Word of the prompt -> (left, top, right, bottom) as fractions of the picture. "
         "Words choose their blocks in this order."
     )
-    swap: bool = Field(True, description="Swap blocks of the noise; without, the bias acts alone.")
+    swap: bool = Field(
+        default=True, description="Swap blocks of the noise; without, the bias acts alone."
+    )
     rule: Rule = Field(
-        "threshold",
+        default="threshold",
         description="threshold: the blocks of greatest attention (the paper); ranking: first those "
         "that attend to the word more than to the others (the published code).",
     )
     pairing: Literal["random", "index"] = Field(
-        "random", description="How blocks are paired with places: by lot, or in order."
+        default="random", description="How blocks are paired with places: by lot, or in order."
     )
     level: int | None = Field(
-        None, description="Level of the map that is read; left out, that of the word maps."
+        default=None, description="Level of the map that is read; left out, that of the word maps."
     )
     place: Place = Field(
-        "down", description="Part of the UNet whose last cross-attention at that level is read."
+        default="down",
+        description="Part of the UNet whose last cross-attention at that level is read.",
     )
     until: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         le=1,
         description="Part of the noise range up to which blocks are swapped before each step; 0: "
         "before the first alone.",
     )
     bias: float = Field(
-        0.0,
+        default=0.0,
         ge=0,
         allow_inf_nan=False,
         description="Added to the logits of a word inside of its box, falling to 0 at the last "

@@ -42,23 +42,25 @@ class Repaint(Method):
         "or a picture of its size, white there. It grows to whole blocks of the noise."
     )
     base_seed: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="Seed of the picture to paint on; left out, each image's own noise, latents "
         "or inversion. The region's fresh noise always comes from the image's own seed.",
     )
-    attempt: int = Field(0, ge=0, description="Another number is another try with the same seed.")
+    attempt: int = Field(
+        default=0, ge=0, description="Another number is another try with the same seed."
+    )
     keep: Literal["free", "exact"] = Field(
-        "free",
+        default="free",
         description="free: the rest may change a little; exact: its pixels are those of the "
         "picture without fresh noise, which is made beside it.",
     )
     rank: bool = Field(
-        True,
+        default=True,
         description="Order the images of a prompt by how well the region fits the words (CLIP).",
     )
     wanted: str = Field(
-        "", description="What the region should show, to rank by; left out, the prompt."
+        default="", description="What the region should show, to rank by; left out, the prompt."
     )
 
     def start(self) -> RepaintRun:
