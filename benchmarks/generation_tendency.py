@@ -1,21 +1,23 @@
 """Show that a part of the noise tends to become the same thing under several prompts.
 
 Initial image editing (arXiv 2305.03382) rests on it: with one x_T, the prompts "a cat and a bus"
-and "a bus and a cat" put the cat at nearly the same place. For every two prompts and each object
-that both name, the overlap (IoU) of its judged masks is taken between the pictures of one seed, and
-for comparison between those of neighbouring seeds. An object that the judge does not find in both
-pictures is left out, and counted.
+and "a bus and a cat" put the cat at nearly the same place, with nearly the same looks. For every
+two prompts and each object that both name, the overlap (IoU) of its judged masks and the agreement
+of its judged colours are taken between the pictures of one seed, and for comparison between those
+of neighbouring seeds. An object that the judge does not find in both pictures is left out, and
+counted.
 
     python -m benchmarks.generation_tendency --seeds 50 --sheet tendency.png
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from cyclopts import App
 from PIL import Image
@@ -25,7 +27,7 @@ from rich.table import Table
 from underpaint import Pipeline
 from underpaint.result import Result
 from underpaint.sheet import Panel, heat_map, panel_sheet
-from underpaint_picturebook.judge import Judge, Verdict
+from underpaint_picturebook.judge import Found, Judge, Verdict
 
 from benchmarks.report import write_lines
 
@@ -35,13 +37,17 @@ OBJECTS = ("cat", "bus", "tree")
 
 @dataclass(frozen=True)
 class Overlap:
-    """The IoU of an object's masks in two pictures; None if it is missing in one of them."""
+    """How alike an object is in two pictures: its masks' IoU, and whether its colour is the same.
+
+    Both are None if it is missing in one of them.
+    """
 
     word: str
     first: str
     second: str
     seeds: tuple[int, int]
     iou: float | None
+    colour: bool | None
 
     @property
     def same_noise(self) -> bool:
@@ -58,16 +64,16 @@ def overlaps(verdicts: Sequence[Sequence[Verdict]]) -> Iterator[Overlap]:
                 continue
             for seed in range(count):
                 for other in dict.fromkeys((seed, (seed + 1) % count)):
-                    iou = mask_iou(verdicts[seed][a], verdicts[other][b], word)
-                    yield Overlap(word, PROMPTS[a], PROMPTS[b], (seed, other), iou)
+                    alike = compare(verdicts[seed][a].find(word), verdicts[other][b].find(word))
+                    yield Overlap(word, PROMPTS[a], PROMPTS[b], (seed, other), *alike)
 
 
-def mask_iou(first: Verdict, second: Verdict, word: str) -> float | None:
-    """Return the IoU of an object's masks, or None where one is empty."""
-    if first.find(word) is None or second.find(word) is None:
-        return None
-    a, b = first.mask(word), second.mask(word)
-    return float((a & b).sum() / (a | b).sum())
+def compare(first: Found | None, second: Found | None) -> tuple[float | None, bool | None]:
+    """Return the IoU of two masks and whether the colours agree; None where one is missing."""
+    if first is None or second is None:
+        return None, None
+    iou = (first.mask & second.mask).sum() / (first.mask | second.mask).sum()
+    return float(iou), first.colour == second.colour
 
 
 def draw_sheet(pages: Sequence[Result]) -> Image.Image:
@@ -88,18 +94,29 @@ def _panel(page: Result, index: int, prompt: str) -> Panel:
     return Panel(f"Seed {page.seeds[index]}", text, picture, details)
 
 
-def show(found: Sequence[Overlap]) -> None:
-    """Print a row for each object and pair of prompts."""
-    table = Table("object", "prompts", "IoU, same noise", "IoU, other noise", "pairs", "missing")
-    for key in dict.fromkeys((one.word, one.first, one.second) for one in found):
-        own = [one for one in found if (one.word, one.first, one.second) == key]
-        cells = [
-            f"{fmean(values):.2f}" if values else "-"
-            for same in (True, False)
-            for values in [[o.iou for o in own if o.same_noise == same and o.iou is not None]]
-        ]
-        missing = sum(one.iou is None for one in own)
-        table.add_row(key[0], f"{key[1]} | {key[2]}", *cells, str(len(own)), str(missing))
+def summarise(found: Sequence[Overlap]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each object, pair of prompts, and same or other noise."""
+    for key in dict.fromkeys((one.word, one.first, one.second, one.same_noise) for one in found):
+        own = [o for o in found if (o.word, o.first, o.second, o.same_noise) == key]
+        seen = [one for one in own if one.iou is not None]
+        yield {
+            **dict(zip(("word", "first", "second", "same_noise"), key, strict=True)),
+            "pairs": len(own),
+            "missing": len(own) - len(seen),
+            "iou": fmean(one.iou or 0 for one in seen) if seen else None,
+            "same_colour": fmean(bool(one.colour) for one in seen) if seen else None,
+        }
+
+
+def show(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the summary."""
+    table = Table("object", "prompts", "noise", "IoU", "same colour", "pairs", "missing")
+    for row in rows:
+        figures = ["-" if row[k] is None else f"{row[k]:.2f}" for k in ("iou", "same_colour")]
+        noise = "same" if row["same_noise"] else "other"
+        prompts = f"{row['first']} | {row['second']}"
+        counts = [str(row[k]) for k in ("pairs", "missing")]
+        table.add_row(row["word"], prompts, noise, *figures, *counts)
     Console().print(table)
 
 
@@ -137,9 +154,13 @@ def bench(
         verdicts.append(judge(page.images))
         pages = [*pages, page][:rows]
     found = list(overlaps(verdicts))
-    show(found)
+    summary = list(summarise(found))
+    show(summary)
     about = {"model": model, "engine": engine, "steps": steps}
-    write_lines(json_out, [{**asdict(one), "same_noise": one.same_noise, **about} for one in found])
+    lines = [{"summary": "generation_tendency", **row, **about} for row in summary]
+    write_lines(
+        json_out, [*({**asdict(one), "same_noise": one.same_noise} for one in found), *lines]
+    )
     if sheet is not None:
         draw_sheet(pages).save(sheet)
 

@@ -37,29 +37,29 @@ ABOVE, BELOW = (0.25, 0.0, 0.75, 0.5), (0.25, 0.5, 0.75, 1.0)
 
 
 class Scene(NamedTuple):
-    """A prompt, a box for each object that it names, and whether the noise may choose the boxes.
+    """A prompt, a box for each object that it names, and whether the words give these places.
 
-    In the world that picturebook was trained on, "a cat and a bus" lie side by side or one above
-    the other, the first on the left or above, and one object lies in the middle. So the noise has
-    a say in the first matter alone; other layouts ask for what the model has never seen.
+    In the world that picturebook was trained on, places follow from the words: of two objects the
+    first stands on the left, and one alone in the middle. `usual` boxes agree with that, and the
+    others ask for what the model was never shown.
     """
 
     prompt: str
     boxes: dict[str, Box]
-    known: bool
+    usual: bool
 
 
 SCENES = (
-    Scene("a cat and a bus", {"cat": ABOVE, "bus": BELOW}, True),
-    Scene("a dog and a tree", {"dog": ABOVE, "tree": BELOW}, True),
-    Scene("a bird and a flower", {"bird": ABOVE, "flower": BELOW}, True),
+    Scene("a cat and a bus", {"cat": LEFT, "bus": RIGHT}, True),
     Scene("a boat and a heart", {"boat": LEFT, "heart": RIGHT}, True),
-    Scene("a fish and a ball", {"fish": LEFT, "ball": RIGHT}, True),
     Scene("a cat on grass", {"cat": LEFT}, False),
     Scene("a bus on the beach", {"bus": RIGHT}, False),
     Scene("a cake in the snow", {"cake": ABOVE}, False),
+    Scene("a fish on the water", {"fish": BELOW}, False),
     Scene("a cat and a bus", {"cat": RIGHT, "bus": LEFT}, False),
     Scene("a house and a star", {"house": RIGHT, "star": LEFT}, False),
+    Scene("a dog and a tree", {"dog": ABOVE, "tree": BELOW}, False),
+    Scene("a bird and a flower", {"bird": BELOW, "flower": ABOVE}, False),
 )
 
 
@@ -70,7 +70,7 @@ class Seen:
     variant: str
     seed: int
     prompt: str
-    known: bool
+    usual: bool
     word: str
     box: Box
     found: bool
@@ -130,7 +130,7 @@ def measure(pipe: Pipeline, judge: Judge, how: Settings) -> Iterator[list[Seen]]
                 ).images
                 yield [
                     Seen(
-                        name, seed, scene.prompt, scene.known, word, box, *look(verdict, word, box)
+                        name, seed, scene.prompt, scene.usual, word, box, *look(verdict, word, box)
                     )
                     for seed, verdict in zip(seeds, judge(pictures), strict=True)
                     for word, box in scene.boxes.items()
@@ -165,7 +165,7 @@ def bench(
     seeds: int = 100,
     steps: int | None = None,
     rule: Rule = "threshold",
-    bias: float = 2.0,
+    bias: float = 20.0,
     json_out: Path | None = None,
 ) -> None:
     """Count the objects that land in their boxes.
@@ -181,14 +181,14 @@ def bench(
     pipe = Pipeline.from_pretrained(model, engine)
     parts = measure(pipe, Judge.load(), Settings(seeds, rule, bias, steps))
     seen = [one for part in track(parts, "painting", console=Console(stderr=True)) for one in part]
-    groups = dict.fromkeys((one.known, one.variant) for one in seen)
+    groups = dict.fromkeys((one.usual, one.variant) for one in seen)
     summaries = [
         {
-            "layout": "that the noise may choose" if known else "that the model never saw",
+            "layout": "usual" if usual else "unusual",
             "variant": variant,
-            **summarise([one for one in seen if (one.known, one.variant) == (known, variant)]),
+            **summarise([one for one in seen if (one.usual, one.variant) == (usual, variant)]),
         }
-        for known, variant in groups
+        for usual, variant in groups
     ]
     show(summaries)
     about = {"model": model, "engine": engine, "rule": rule, "bias": bias, "steps": steps}
