@@ -24,6 +24,7 @@ from underpaint_engines.calls import (
     refuse_large,
 )
 from underpaint_engines.checkpoint import open_checkpoint
+from underpaint_engines.decoder import DecoderCopy
 from underpaint_engines.module_loading import special_tokens
 from underpaint_engines.modules import Modules, describe, load_modules
 from underpaint_engines.scorer import ClipScorer, LazyScorer
@@ -217,6 +218,11 @@ class PyTorchEngine(Engine):
         scaled = latents.to(self.device, torch.float32) / self._vae.config.scaling_factor
         images: Tensor = self._vae.decode(scaled).sample
         return images / 2 + 0.5
+
+    def decoder(self) -> DecoderCopy:
+        """Return a copy of the decoder whose weights may be optimised; the engine's stay."""
+        with torch.inference_mode(False):
+            return DecoderCopy(self._vae)
 
     def _run(self, call: UNetCall) -> UNetOutput:
         device, dtype = self._device, self._dtype

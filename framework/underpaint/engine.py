@@ -8,9 +8,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from underpaint.errors import InvalidRequestError
+from underpaint.errors import InvalidRequestError, NotOfferedError
 from underpaint.records import Heads, Needs, Wrt
 from underpaint.schedule import NoiseSchedule
 from underpaint.sites import Sites
@@ -192,6 +192,25 @@ class Engine(Protocol):
 
         Differentiable where `latents` requires a gradient and the engine offers it.
         """
+
+    def decoder(self) -> nn.Module:
+        """Return a copy of the decoder whose weights may be optimised; the engine's stay.
+
+        It maps scaled latents to images as `decode_latents` does; the parameters that require a
+        gradient are the decoder's. An engine without weights takes its fallback's.
+
+        Raises
+        ------
+        NotOfferedError
+            If there is no fallback either.
+        """
+        other = self.fallback()
+        if other is None:
+            raise NotOfferedError(
+                f"The {self.name} engine has no decoder whose weights can be optimised, and the "
+                "model's checkpoint is not at hand; engine='pytorch' has one."
+            )
+        return other.decoder()
 
 
 def concat(calls: Sequence[UNetCall]) -> UNetCall:

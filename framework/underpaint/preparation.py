@@ -94,10 +94,15 @@ class PreparedImages:
 
     def part(self, start: int, stop: int) -> PreparedImages:
         """Return the pictures of the images ``start ... stop-1``; one for all serves them too."""
+        return self.take(range(start, stop))
+
+    def take(self, images: Sequence[int]) -> PreparedImages:
+        """Return the pictures of some images, in that order; one for all serves them too."""
         if len(self.pixels) == 1:
             return self
-        chosen = slice(start, stop)
-        return PreparedImages(self.pixels[chosen], self.opacity[chosen], self.placements[chosen])
+        chosen = list(images)
+        placements = tuple(self.placements[image] for image in chosen)
+        return PreparedImages(self.pixels[chosen], self.opacity[chosen], placements)
 
 
 def prepare_images(pictures: Sequence[Picture], size: Size, fit: Fit = "crop") -> PreparedImages:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -36,9 +36,13 @@ class WordMaps:
 
     def image(self, index: int) -> WordMaps:
         """Return the maps of one image alone."""
+        return self.take([index])
+
+    def take(self, images: Sequence[int]) -> WordMaps:
+        """Return the maps of some images, in that order."""
         return WordMaps(
-            {name: [maps[index]] for name, maps in self.values.items()},
-            {name: [tokens[index]] for name, tokens in self.tokens.items()},
+            {name: [maps[image] for image in images] for name, maps in self.values.items()},
+            {name: [tokens[image] for image in images] for name, tokens in self.tokens.items()},
             self.name,
         )
 
@@ -112,3 +116,31 @@ class Result:
                 "Attention was not recorded in this call. Pass record_attention=True."
             )
         return self.word_maps
+
+    def reordered(self, order: Sequence[int]) -> Result:
+        """Return the images in another order, with all that belongs to each of them.
+
+        ``order[k]`` is the present place of the image that comes k-th. The recipe stays: it repeats
+        the call, which orders its images again.
+
+        Raises
+        ------
+        InvalidRequestError
+            If `order` does not name each image once.
+        """
+        if sorted(order) != list(range(len(self.images))):
+            raise InvalidRequestError(
+                f"order={list(order)}: name each of the {len(self.images)} images once, by its "
+                "present place, which counts from 0."
+            )
+        return replace(
+            self,
+            images=[self.images[image] for image in order],
+            branches={name: [own[image] for image in order] for name, own in self.branches.items()},
+            latents=self.latents[list(order)],
+            seeds=tuple(self.seeds[image] for image in order),
+            reports={name: [own[image] for image in order] for name, own in self.reports.items()},
+            word_maps=self.word_maps and self.word_maps.take(order),
+            image=self.image and self.image.take(order),
+            trajectory=self.trajectory and self.trajectory.take(order),
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from underpaint.engine import Engine
 from underpaint.errors import NotOfferedError
@@ -117,6 +117,10 @@ class Run:
     def decode(self, latents: Tensor) -> Tensor:
         """Return images around [0, 1]; differentiable where `latents` requires a gradient."""
         return self.engine.decode_latents(latents)
+
+    def decoder(self) -> nn.Module:
+        """Return a copy of the decoder whose weights may be optimised; see `Engine.decoder`."""
+        return self.engine.decoder()
 
     @property
     def scorer(self) -> Scorer:

@@ -68,10 +68,14 @@ class Trajectory:
 
     def part(self, start: int, stop: int) -> Trajectory:
         """Return the path of the images ``start ... stop-1``; one for all serves them too."""
+        return self.take(range(start, stop))
+
+    def take(self, images: Sequence[int]) -> Trajectory:
+        """Return the path of some images, in that order; one for all serves them too."""
         if self.pivots.shape[1] == 1:
             return self
-        prompts = self.prompts if len(self.prompts) <= 1 else self.prompts[start:stop]
-        return replace(self, pivots=self.pivots[:, start:stop], prompts=prompts)
+        own = self.prompts if len(self.prompts) <= 1 else [self.prompts[image] for image in images]
+        return replace(self, pivots=self.pivots[:, list(images)], prompts=tuple(own))
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all; `load` reads it."""

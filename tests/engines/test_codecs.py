@@ -153,3 +153,19 @@ def test_images_that_do_not_fit_are_refused(sd1, shape):
 def test_latents_that_do_not_fit_are_refused(sd1, shape):
     with pytest.raises(InvalidRequestError, match=r"latents: expected \[B, 4, h, w\]"):
         sd1.decode_latents(torch.zeros(shape))
+
+
+def test_a_copy_of_the_decoder_decodes_the_same_and_leaves_the_engine_alone(engine):
+    latents = torch.randn(2, engine.info.latent_channels, 8, 8)
+    before = engine.decode_latents(latents).detach()
+    decoder = engine.decoder()
+    assert torch.allclose(decoder(latents), before, atol=1e-6)
+    trained = [name for name, each in decoder.named_parameters() if each.requires_grad]
+    assert trained
+    assert all(name.startswith("vae.decoder.") for name in trained)
+    with torch.no_grad():
+        for each in decoder.parameters():
+            each.add_(0.1 if each.requires_grad else 0.0)
+    assert not torch.allclose(decoder(latents), before, atol=1e-3)
+    assert torch.equal(engine.decode_latents(latents), before)
+    assert torch.equal(engine.decoder()(latents), engine.decoder()(latents))

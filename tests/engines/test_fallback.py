@@ -105,3 +105,16 @@ def test_a_recipe_replayed_elsewhere_says_so(pipes):
     assert not reference.replay(recipe, output_type="latent").warnings
     (warning,) = compiled.replay(recipe, output_type="latent").warnings
     assert "made on pytorch in fp32, this ran on onnxruntime in fp32" in warning
+
+
+def test_a_decoder_to_optimise_comes_from_the_checkpoint(pipes):
+    compiled, reference = pipes
+    latents = torch.randn(1, compiled.engine.info.latent_channels, 8, 8)
+    images = compiled.engine.decoder()(latents)
+    assert torch.equal(images, reference.engine.decoder()(latents))
+
+
+def test_without_the_checkpoint_there_is_no_decoder_to_optimise(bundle_of):
+    engine = onnxruntime.load(bundle_of(KIND), name=KIND)
+    with pytest.raises(NotOfferedError, match=r"weights can be optimised.*engine='pytorch'"):
+        engine.decoder()

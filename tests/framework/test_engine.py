@@ -176,3 +176,13 @@ def test_engines_that_disagree_are_told_apart():
     assert_engines_agree(ENGINE, ToyEngine(context_length=8), call())
     with pytest.raises(CheckFailedError, match=r"noise: toy and toy differ by"):
         assert_engines_agree(ENGINE, ToyEngine("v_prediction", context_length=8), call())
+
+
+def test_the_toy_s_decoder_can_be_changed_and_the_toy_stays():
+    latents = torch.randn(2, 4, 8, 8)
+    decoder = ENGINE.decoder()
+    assert torch.equal(decoder(latents), ENGINE.decode_latents(latents))
+    with torch.no_grad():
+        decoder.colours.add_(1)
+    assert not torch.equal(decoder(latents), ENGINE.decode_latents(latents))
+    assert torch.equal(ENGINE.decoder()(latents), ENGINE.decode_latents(latents))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from underpaint.engine import ModelInfo, Pullback, UNetCall, UNetOutput
 from underpaint.records import Needs, Wrt
@@ -118,8 +118,11 @@ class ToyEngine:
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Mix the latent's channels into colours and enlarge; undoes `encode_image`."""
-        cells = torch.einsum("blhw,cl->bchw", latents, self.colours)
-        return F.interpolate(cells, scale_factor=float(VAE_FACTOR)) / 2 + 0.5
+        return _decode(latents, self.colours)
+
+    def decoder(self) -> ToyDecoder:
+        """Return a copy of the decoder: the colours are its weights."""
+        return ToyDecoder(self.colours)
 
     def _check_call(self, call: UNetCall) -> None:
         if len(call.sample) > self.max_rows:
@@ -130,6 +133,23 @@ class ToyEngine:
             return call.hidden_delta
         rows, _, height, width = call.sample.shape
         return call.sample.new_zeros(rows, CHANNELS, height // 2, width // 2)
+
+
+class ToyDecoder(nn.Module):
+    """The decoder with weights of its own: the colour of each latent channel, ``[3, C]``."""
+
+    def __init__(self, colours: Tensor) -> None:
+        super().__init__()
+        self.colours = nn.Parameter(colours.clone())
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return images ``[B, 3, H, W]`` around [0, 1]."""
+        return _decode(latents, self.colours)
+
+
+def _decode(latents: Tensor, colours: Tensor) -> Tensor:
+    cells = torch.einsum("blhw,cl->bchw", latents, colours)
+    return F.interpolate(cells, scale_factor=float(VAE_FACTOR)) / 2 + 0.5
 
 
 def toy_schedule(prediction_type: PredictionType = "epsilon") -> NoiseSchedule:
