@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 .PHONY: demo test test-slow lint bench clean
 
 # One stamp for all installs: `make demo` and `make test` both work on a fresh machine.
-$(STAMP): pyproject.toml constraints.txt requirements-dev.txt plugins/prompt-to-prompt/pyproject.toml plugins/inversion/pyproject.toml models/picturebook/pyproject.toml
+$(STAMP): pyproject.toml constraints.txt requirements-dev.txt plugins/prompt-to-prompt/pyproject.toml plugins/inversion/pyproject.toml plugins/asyrp/pyproject.toml models/picturebook/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -r requirements-dev.txt
 	touch $@
