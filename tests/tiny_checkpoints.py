@@ -8,7 +8,14 @@ from typing import Any, Literal
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+)
 
 Kind = Literal["sd1", "sd2", "tiny-vae"]
 
@@ -138,6 +145,25 @@ def _text_encoder(vocabulary: dict[str, int]) -> CLIPTextModel:
             initializer_factor=10.0,
         )
     )
+
+
+def save_tiny_clip(folder: str | Path, seed: int = 0) -> Path:
+    """Add a CLIP with random weights, 32 px in patches of 8, to a tiny checkpoint."""
+    vision = CLIPVisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=8,
+        initializer_factor=3.0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        text = _text_encoder(_vocabulary()).config
+        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH)
+        CLIPModel(config).save_pretrained(Path(folder) / "clip")
+    return Path(folder)
 
 
 def _scheduler(kind: Kind) -> DDIMScheduler:

@@ -21,6 +21,10 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 }
 """The parts of a Stable Diffusion 1.x or 2.x pipeline, and the classes each may have."""
 
+SCORER = "clip"
+"""The folder of a CLIPModel over the same tokenizer, which a checkpoint may have besides. It is no
+part of the pipeline, so neither ``model_index.json`` nor the digest knows it."""
+
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -69,7 +73,7 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     ModelLoadError
         If it is missing, incomplete, corrupt, pickled, or no Stable Diffusion 1.x or 2.x.
     """
-    folder = _resolve(source)
+    folder = find_folder(source)
     classes = _classes(folder)
     configs = {part: _config(folder, part) for part in PARTS}
     _check_family(folder, configs)
@@ -87,7 +91,14 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     )
 
 
-def _resolve(source: str | Path) -> Path:
+def find_folder(source: str | Path) -> Path:
+    """Return a checkpoint's folder: `source` itself, or where the hub's client keeps it.
+
+    Raises
+    ------
+    ModelLoadError
+        If there is no such folder and it cannot be fetched.
+    """
     path = Path(source).expanduser()
     if path.is_dir():
         return path
@@ -105,7 +116,8 @@ def _resolve(source: str | Path) -> Path:
 def _download(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = [f"{part}/*.{end}" for part in PARTS for end in ("json", "txt", "safetensors")]
+    parts = (*PARTS, SCORER)
+    patterns = [f"{part}/*.{end}" for part in parts for end in ("json", "txt", "safetensors")]
     try:
         folder = snapshot_download(
             name,

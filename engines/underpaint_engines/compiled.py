@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -24,8 +24,10 @@ from underpaint_engines.calls import (
     hidden_shape,
     refuse_large,
 )
+from underpaint_engines.fallback import Fallback
 from underpaint_engines.readings import NOISE, feature_outputs, map_outputs, output_name
 from underpaint_engines.runtime import Runtime, Session
+from underpaint_engines.scorer import ClipScorer
 from underpaint_engines.tokenizer import PromptTokenizer
 
 Size = tuple[int, int]
@@ -85,8 +87,8 @@ class CompiledEngine(Engine):
     folder, manifest : of the bundle.
     name : the model's name, for messages and recipes.
     runtime : what compiles its graphs.
-    fallback : returns an engine of the same model for what the graphs do not offer; None where the
-        checkpoint is not at hand.
+    fallback : the same model's checkpoint, for what the graphs do not offer; None where it is not
+        at hand.
 
     Raises
     ------
@@ -100,7 +102,7 @@ class CompiledEngine(Engine):
         manifest: Manifest,
         name: str,
         runtime: Runtime,
-        fallback: Callable[[], Engine] | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         asked = dtype_name(runtime.dtype)
         if manifest.dtype != asked:
@@ -171,6 +173,10 @@ class CompiledEngine(Engine):
     def fallback(self) -> Engine | None:
         """Return the PyTorch engine of the same checkpoint, where that is at hand."""
         return self._fallback() if self._fallback else None
+
+    def scorer(self) -> ClipScorer | None:
+        """Return the CLIP of the same checkpoint, where that is at hand and has one."""
+        return self._fallback.scorer() if self._fallback else None
 
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once.

@@ -1,4 +1,4 @@
-"""The PyTorch engine that stands in where a compiled one does not offer what a run needs."""
+"""The checkpoint behind a compiled engine, for what the compiled one does not offer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from threading import Lock
 import torch
 from underpaint.engine import Engine
 
+from underpaint_engines.scorer import ClipScorer, LazyScorer
+
 
 @dataclass(eq=False)
 class Fallback:
-    """A checkpoint's PyTorch engine, loaded when it is first needed and then kept.
+    """A checkpoint's PyTorch engine and scorer, loaded when first needed and then kept.
 
     Attributes
     ----------
@@ -26,7 +28,11 @@ class Fallback:
     dtype: torch.dtype
     device: torch.device
     _engine: Engine | None = None
+    _scorer: LazyScorer = field(init=False)
     _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self._scorer = LazyScorer(self.source, self.device)
 
     def __call__(self) -> Engine:
         """Return the engine; of several threads one loads it."""
@@ -38,3 +44,7 @@ class Fallback:
                     self.source, name=self.name, dtype=self.dtype, device=self.device
                 )
             return self._engine
+
+    def scorer(self) -> ClipScorer | None:
+        """Return the checkpoint's scorer, or None if it has none."""
+        return self._scorer()

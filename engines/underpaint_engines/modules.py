@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
-from torch import nn
 from transformers import CLIPTextModel, CLIPTokenizer
 from underpaint.engine import ModelInfo
-from underpaint.errors import ModelLoadError
 from underpaint.schedule import NoiseSchedule
 
 from underpaint_engines.checkpoint import Checkpoint
+from underpaint_engines.loading import (
+    check_report,
+    freeze,
+    guarded,
+    load_tokenizer,
+    no_progress_bar,
+)
 from underpaint_engines.sites import derive_sites
-from underpaint_engines.tokenizer import SpecialTokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +52,15 @@ def load_modules(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.devic
     # A large batch would need gigabytes at full image size, and one by one an image does not
     # depend on the images it shares a batch with.
     vae.enable_slicing()
-    with _no_progress_bar():
+    with no_progress_bar():
         text_encoder = _load(
             checkpoint, "text_encoder", CLIPTextModel, dtype=torch.float32, use_safetensors=True
         )
     return Modules(
-        unet=_freeze(unet, device),
-        vae=_freeze(vae, device),
-        text_encoder=_freeze(text_encoder, device),
-        tokenizer=_load_tokenizer(checkpoint),
+        unet=freeze(unet, device),
+        vae=freeze(vae, device),
+        text_encoder=freeze(text_encoder, device),
+        tokenizer=load_tokenizer(checkpoint.folder),
     )
 
 
@@ -88,14 +89,9 @@ def describe(name: str, checkpoint: Checkpoint, modules: Modules) -> ModelInfo:
     )
 
 
-def special_tokens(tokenizer: CLIPTokenizer) -> SpecialTokens:
-    """Return a tokenizer's special tokens."""
-    return SpecialTokens(tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-
-
 def _load(checkpoint: Checkpoint, part: str, kind: Any, **options: Any) -> Any:
     folder = checkpoint.folder / part
-    module, report = _guarded(
+    module, report = guarded(
         part,
         lambda: kind.from_pretrained(
             folder,
@@ -105,47 +101,5 @@ def _load(checkpoint: Checkpoint, part: str, kind: Any, **options: Any) -> Any:
             **options,
         ),
     )
-    _check_report(part, report)
+    check_report(part, report)
     return module
-
-
-def _load_tokenizer(checkpoint: Checkpoint) -> CLIPTokenizer:
-    folder = checkpoint.folder / "tokenizer"
-    return _guarded(
-        "tokenizer", lambda: CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    )
-
-
-def _guarded(part: str, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except Exception as error:  # for a broken file, tokenizers raises Exception itself
-        raise ModelLoadError(f"The {part} cannot be loaded: {error}") from error
-
-
-def _check_report(part: str, report: Mapping[str, Any]) -> None:
-    """Refuse what both libraries only warn of: weights left at random."""
-    for problem in ("missing_keys", "mismatched_keys", "error_msgs"):
-        names = sorted(map(str, report.get(problem, ())))
-        if names:
-            raise ModelLoadError(
-                f"The weights of the {part} do not fit its config.json: {len(names)} "
-                f"{problem.replace('_', ' ')}, e.g. {names[0]}. Download the checkpoint again."
-            )
-
-
-def _freeze(module: nn.Module, device: torch.device) -> Any:
-    return module.to(device).eval().requires_grad_(False)
-
-
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Silence the progress bar that transformers shows even for a file that loads in 10 ms."""
-    logging = transformers.utils.logging
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

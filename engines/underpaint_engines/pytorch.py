@@ -24,7 +24,9 @@ from underpaint_engines.calls import (
     refuse_large,
 )
 from underpaint_engines.checkpoint import open_checkpoint
-from underpaint_engines.modules import Modules, describe, load_modules, special_tokens
+from underpaint_engines.loading import special_tokens
+from underpaint_engines.modules import Modules, describe, load_modules
+from underpaint_engines.scorer import ClipScorer, LazyScorer
 from underpaint_engines.tokenizer import PromptTokenizer
 
 MAX_ROWS = 16
@@ -57,7 +59,8 @@ def load(
     # Weights made under a caller's inference mode could never be part of a gradient.
     with torch.inference_mode(False):
         modules = load_modules(checkpoint, dtype, torch.device(device))
-    return PyTorchEngine(modules, describe(name, checkpoint, modules), max_rows)
+    scorer = LazyScorer(checkpoint.folder, torch.device(device))
+    return PyTorchEngine(modules, describe(name, checkpoint, modules), max_rows, scorer)
 
 
 class PyTorchEngine(Engine):
@@ -68,9 +71,16 @@ class PyTorchEngine(Engine):
     modules : the model's parts; the engine puts its attention processors and hooks on the UNet.
     info : what the model declares about itself.
     max_rows : the largest batch that `predict` takes.
+    scorer : of the same checkpoint; None where there is none.
     """
 
-    def __init__(self, modules: Modules, info: ModelInfo, max_rows: int = MAX_ROWS) -> None:
+    def __init__(
+        self,
+        modules: Modules,
+        info: ModelInfo,
+        max_rows: int = MAX_ROWS,
+        scorer: LazyScorer | None = None,
+    ) -> None:
         attention.install(modules.unet)
         activations.install(modules.unet)
         self._unet = modules.unet
@@ -82,6 +92,7 @@ class PyTorchEngine(Engine):
         self._dtype: torch.dtype = modules.unet.dtype
         self._device: torch.device = modules.unet.device
         self._max_rows = max_rows
+        self._scorer = scorer
 
     @property
     def name(self) -> str:
@@ -120,6 +131,10 @@ class PyTorchEngine(Engine):
         """
         for tap in needs.taps:
             refuse_large(self._info.sites.select(tap.selector), size)
+
+    def scorer(self) -> ClipScorer | None:
+        """Return the checkpoint's CLIP, loaded when it is first asked for, or None."""
+        return self._scorer() if self._scorer else None
 
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once.

@@ -27,7 +27,8 @@ from underpaint_engines.bundle import (
 )
 from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.files import digest_file
-from underpaint_engines.modules import Modules, describe, load_modules, special_tokens
+from underpaint_engines.loading import special_tokens
+from underpaint_engines.modules import Modules, describe, load_modules
 from underpaint_engines.runtime import Runtime
 
 from underpaint_export.graphs import GraphSpec, codec_specs, text_spec, unet_specs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from underpaint.records import Heads, Needs, Wrt
 from underpaint.schedule import NoiseSchedule
 from underpaint.sites import Sites
 from underpaint.tokens import Tokens
+
+if TYPE_CHECKING:
+    from underpaint.run import Scorer
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,10 @@ class Engine(Protocol):
 
     def fallback(self) -> Engine | None:
         """Return an engine of the same model that runs what this one does not offer, if any."""
+        return None
+
+    def scorer(self) -> Scorer | None:
+        """Return the model's CLIP and ViT features, if it has any."""
         return None
 
     def predict(self, call: UNetCall) -> UNetOutput:

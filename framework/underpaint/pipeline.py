@@ -38,7 +38,8 @@ class Pipeline:
     Attributes
     ----------
     engine : runs the UNet, the VAE and the text encoder.
-    scorer : CLIP and ViT features for the methods that rank or guide with them.
+    scorer : CLIP and ViT features for the methods that rank or guide with them; None takes those
+        of the model's checkpoint, if it has any.
     max_rows : the largest UNet batch; None takes the engine's. A larger request is split into
         several runs, never inside an image and its branches.
     """

@@ -23,16 +23,25 @@ if TYPE_CHECKING:
 
 
 class Scorer(Protocol):
-    """Image and text features in PyTorch, for ranking, directional losses and ViT guidance."""
+    """Image and text features in PyTorch, for ranking, directional losses and ViT guidance.
+
+    Images ``[B, 3, H, W]`` are floats around [0, 1], of any size.
+    """
 
     def image_features(self, images: Tensor) -> Tensor:
-        """Return unit features ``[B, D]`` of images ``[B, 3, H, W]`` in [0, 1]; differentiable."""
+        """Return unit features ``[B, D]``; differentiable."""
 
     def text_features(self, prompts: Sequence[str]) -> Tensor:
         """Return unit features ``[B, D]``."""
 
     def vit_features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the last block's keys ``[B, N, D']`` and [CLS] ``[B, D']``; differentiable."""
+        """Return the last block's keys ``[B, N, D']`` and [CLS] ``[B, D']``; differentiable.
+
+        The first key is [CLS]'s own, then the patches' row by row.
+        """
+
+    def distance(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the perceptual distance ``[B]`` of images, 0 for equal ones; differentiable."""
 
 
 @dataclass(eq=False)
@@ -116,14 +125,17 @@ class Run:
         Raises
         ------
         NotOfferedError
-            If the pipeline was made without one.
+            If neither the pipeline nor the model's checkpoint has one.
         """
-        if self.scorer_model is None:
+        found = self.scorer_model or self.engine.scorer()
+        if found is None:
             raise NotOfferedError(
-                f"Model {self.request.model.name!r} has no scorer: "
+                f"Model {self.request.model.name!r} has no scorer. Save a transformers CLIPModel "
+                "with the same tokenizer (for Stable Diffusion 1.x openai/clip-vit-large-patch14) "
+                "into the folder clip of its checkpoint, and load that rather than a bundle; or "
                 "pass Pipeline(engine, scorer=...) an object with CLIP and ViT features."
             )
-        return self.scorer_model
+        return found
 
     def randn(self, key: str, step: int = 0) -> Tensor:
         """Return noise ``[I, C, h, w]`` keyed by seed, `key` and `step`; never by batch."""

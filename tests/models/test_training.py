@@ -5,6 +5,7 @@ import torch
 from underpaint_picturebook import parts, tokenizer
 from underpaint_picturebook.backgrounds import GROUNDS
 from underpaint_picturebook.train import grounding, loop, muon, precision
+from underpaint_picturebook.train.clip import ClipTrainer
 from underpaint_picturebook.train.data import renders
 from underpaint_picturebook.train.judge import JudgeTrainer, spoil
 from underpaint_picturebook.train.latents import GROUND, latents, naming_tokens
@@ -38,6 +39,12 @@ def judge(drawn, encoded):
     return JudgeTrainer(drawn, "cpu", batch=2)
 
 
+def clip(drawn, encoded):
+    tokens = tokenizer.build()
+    small = parts.clip(tokens, width=32, layers=1, text_layers=1)
+    return ClipTrainer(drawn, small, tokens, device="cpu", batch=3)
+
+
 def unet(drawn, encoded):
     tokens = tokenizer.build()
     text, unet_ = parts.text_encoder(tokens, 32, 1), parts.unet(*UNET)
@@ -62,7 +69,7 @@ def stop_after(trainer, calls):
     return trainer
 
 
-@pytest.mark.parametrize("make", [vae, judge, unet])
+@pytest.mark.parametrize("make", [vae, judge, clip, unet])
 def test_resumed_equals_uninterrupted(make, drawn, encoded, tmp_path):
     plan = loop.Plan(steps=4, warmup=2, save_seconds=-1.0, sheet_every=100, log_every=2)
 

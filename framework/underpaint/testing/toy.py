@@ -73,6 +73,9 @@ class ToyEngine:
     def fallback(self) -> None:
         """Offer no other engine: this one offers everything."""
 
+    def scorer(self) -> None:
+        """Offer no CLIP."""
+
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once."""
         self._check_call(call)

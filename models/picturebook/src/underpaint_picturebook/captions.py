@@ -35,6 +35,9 @@ RELATIONS: dict[str, tuple[str, ...]] = {
 }
 """Words between a first and a second object, by where the first lies from the second."""
 
+STATED_RELATIONS = (" left of ", " right of ", " above ", " below ", " under ")
+"""The words that say where one object lies from another; " and " and " next to " leave it open."""
+
 
 @dataclass(frozen=True)
 class ObjectWords:

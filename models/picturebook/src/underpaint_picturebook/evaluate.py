@@ -18,6 +18,7 @@ from rich.console import Console
 
 from underpaint_picturebook import model, parts
 from underpaint_picturebook.attention import WordMaps, concentration
+from underpaint_picturebook.captions import STATED_RELATIONS
 from underpaint_picturebook.judge import Judge, Verdict
 from underpaint_picturebook.train.data import FIRST_TEST_SEED
 from underpaint_picturebook.train.vae import psnr, reconstruct
@@ -26,8 +27,6 @@ from underpaint_picturebook.world import Scene, scene
 BATCH = 10
 HELD_OUT_EVERY = 5
 """Every fifth caption names an object-colour or object-object pair that training never showed."""
-
-RELATION_WORDS = (" left of ", " right of ", " above ", " below ", " under ")
 
 _console = Console(stderr=True)
 Record = dict[str, Any]
@@ -40,7 +39,7 @@ def held_out_scenes(count: int) -> list[Scene]:
 
 def relation_holds(wanted: Scene, verdict: Verdict) -> bool | None:
     """Say whether the stated relation holds; None if none is stated or an object is missing."""
-    if not any(words in wanted.caption for words in RELATION_WORDS) or not wanted.relation:
+    if not any(words in wanted.caption for words in STATED_RELATIONS) or not wanted.relation:
         return None
     first, second = (verdict.find(item.name) for item in wanted.objects[:2])
     if first is None or second is None:

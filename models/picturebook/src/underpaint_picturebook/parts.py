@@ -8,21 +8,52 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+)
 
 from underpaint_picturebook.tokenizer import LENGTH
 
 WIDTH = 128
-"""Width of the text encoder."""
+"""Width of the text encoder, and of both sides of CLIP."""
 CHANNELS = (32, 96, 144)
 """Channels of the UNet at 32x32, 16x16 and 8x8."""
 HEADS = (1, 4, 6)
 """Heads at each level (what diffusers calls attention_head_dim): 24 channels a head."""
+CLIP_SIDE, CLIP_PATCH = 128, 8
+"""Pixels of the pictures that CLIP takes, and of its patches: 16x16 of them, as of the maps."""
 
 
 def text_encoder(tokenizer: CLIPTokenizer, width: int = WIDTH, layers: int = 4) -> CLIPTextModel:
     """Return an untrained CLIP text encoder over `tokenizer`."""
-    config = CLIPTextConfig(
+    return CLIPTextModel(_text_config(tokenizer, width, layers))
+
+
+def clip(
+    tokenizer: CLIPTokenizer, width: int = WIDTH, layers: int = 5, text_layers: int = 3
+) -> CLIPModel:
+    """Return an untrained CLIP of 128 px in patches of 8, over `tokenizer`; heads are 32 wide."""
+    vision = CLIPVisionConfig(
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
+        hidden_act="gelu",
+        image_size=CLIP_SIDE,
+        patch_size=CLIP_PATCH,
+        projection_dim=WIDTH,
+    )
+    text = _text_config(tokenizer, WIDTH, text_layers)
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH))
+
+
+def _text_config(tokenizer: CLIPTokenizer, width: int, layers: int) -> CLIPTextConfig:
+    return CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
         intermediate_size=4 * width,
@@ -34,7 +65,6 @@ def text_encoder(tokenizer: CLIPTokenizer, width: int = WIDTH, layers: int = 4) 
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return CLIPTextModel(config)
 
 
 def unet(

@@ -1,4 +1,4 @@
-"""``python -m underpaint_picturebook.train {start,vae,judge,unet,export} --run-dir RUN``."""
+"""``python -m underpaint_picturebook.train {start,vae,judge,clip,unet,export} --run-dir RUN``."""
 
 import argparse
 import os
@@ -39,7 +39,7 @@ def _unet(args: argparse.Namespace) -> None:
     drawn = renders(args.run_dir / "renders", args.scenes)
     data = latents(args.run_dir / "latents.safetensors", drawn, vae, tokens, args.device)
     pipe = parts.pipeline(tokens, parts.text_encoder(tokens), vae, parts.unet())
-    trainer = UnetTrainer(data, pipe, args.device, args.batch)
+    trainer = UnetTrainer(data, pipe, args.device, args.batch or 32)
     plan = loop.Plan(
         args.minutes, args.steps, peak=args.peak, warmup=300, hold=0.4, weight_decay=0.01
     )
@@ -56,6 +56,25 @@ def _judge(args: argparse.Namespace) -> None:
     average = loop.run(trainer, plan, args.run_dir / "judge", args.seed)
     if parallel.rank() == 0:
         export(average.net, WEIGHTS)  # type: ignore[arg-type]
+
+
+def _clip(args: argparse.Namespace) -> None:
+    from underpaint_picturebook import model, parts, tokenizer
+    from underpaint_picturebook.train.clip import ClipTrainer, export
+
+    torch.manual_seed(args.seed)
+    tokens = tokenizer.build()
+    data = renders(args.run_dir / "renders", args.scenes)
+    batch = args.batch or 128
+    trainer = ClipTrainer(
+        data, parts.clip(tokens), tokens, device=args.device, batch=batch, patches=args.patches
+    )
+    plan = loop.Plan(
+        args.minutes, args.steps, peak=args.peak, warmup=100, weight_decay=0.01, average=0.995
+    )
+    average = loop.run(trainer, plan, args.run_dir / "clip", args.seed)
+    if parallel.rank() == 0:
+        export(average.clip, model() / "clip")
 
 
 def _start(args: argparse.Namespace) -> None:
@@ -75,7 +94,7 @@ def _export(args: argparse.Namespace) -> None:
 def main() -> None:
     """Parse the command line and train one part."""
     parser = argparse.ArgumentParser(prog="python -m underpaint_picturebook.train")
-    parser.add_argument("part", choices=["start", "vae", "unet", "judge", "export"])
+    parser.add_argument("part", choices=["start", "vae", "unet", "judge", "clip", "export"])
     parser.add_argument("--run-dir", type=Path, default=Path("picturebook-run"))
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--steps", type=int, help="train so many steps, in place of --minutes")
@@ -86,12 +105,16 @@ def main() -> None:
     parser.add_argument(
         "--freeze-encoder", action="store_true", help="train the decoder alone (vae)"
     )
-    parser.add_argument("--batch", type=int, default=32, help="scenes a step and process (unet)")
+    parser.add_argument("--batch", type=int, help="scenes a step and process (unet, clip)")
+    parser.add_argument(
+        "--patches", type=float, default=0.5, help="share of the patches seen at a time (clip)"
+    )
     parser.add_argument("--peak", type=float, default=1e-3, help="highest learning rate")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     commands = {
-        "start": _start, "vae": _vae, "unet": _unet, "judge": _judge, "export": _export,
+        "start": _start, "vae": _vae, "unet": _unet, "judge": _judge, "clip": _clip,
+        "export": _export,
     }  # fmt: skip
     commands[args.part](args)
 

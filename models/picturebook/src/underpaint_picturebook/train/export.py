@@ -53,6 +53,8 @@ def export(run: Path, folder: Path) -> None:
     _edit(partial / "vae" / "config.json", drop=("_name_or_path", "block_out_channels"))
     # transformers loads in the dtype that the config names, diffusers in fp32: they must agree.
     _edit(partial / "text_encoder" / "config.json", dtype="float32")
+    if (folder / "clip").is_dir():  # trained and written by itself
+        shutil.copytree(folder / "clip", partial / "clip")
     (partial / "underpaint.json").write_text(json.dumps(MANIFEST, indent=2) + "\n", "utf-8")
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
