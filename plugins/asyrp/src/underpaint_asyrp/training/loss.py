@@ -51,7 +51,9 @@ def asyrp_loss(
     ``L = 1 - cos(E_I(P') - E_I(P), E_T' - E_T)``, and pixels in [-1, 1].
     """
     change = scorer.image_features(after) - scorer.image_features(before)  # [I, D]
-    loss = 1 - F.cosine_similarity(change, text.change, dim=-1, eps=LEAST_LENGTH)
+    # Not F.cosine_similarity: below its eps the gradient is not that of its value.
+    along = F.normalize(change, dim=-1, eps=LEAST_LENGTH) * F.normalize(text.change, dim=-1)
+    loss = 1 - along.sum(-1)  # [I]
     kept = 2 * (after - before).abs().flatten(1).mean(1)
     part: Tensor = -torch.log((2 - loss) / 2)
     return weights.clip * part + weights.l1 * text.likeness * kept

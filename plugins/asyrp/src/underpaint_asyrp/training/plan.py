@@ -40,7 +40,7 @@ class Plan(BaseModel):
     kind, buckets, halves : of the direction, see `AttributeFacts`.
     num_inference_steps, guidance_scale : of the pictures.
     t_edit, t_boost : of the attribute; only steps with ``t >= t_edit`` are trained.
-    learning_rate : of the first update; it falls to a tenth along a cosine.
+    learning_rate : Adam's at the first update; it falls to a tenth along a cosine.
     clip_weight, l1_weight : of the loss's two parts.
     seed : of the first picture and of the direction's start.
     """
@@ -61,7 +61,7 @@ class Plan(BaseModel):
     guidance_scale: float
     t_edit: int = Field(ge=0)
     t_boost: int = Field(0, ge=0)
-    learning_rate: float = Field(0.5, gt=0)
+    learning_rate: float = Field(0.003, gt=0)
     clip_weight: float = Field(1.0, ge=0)
     l1_weight: float = Field(3.0, ge=0)
     seed: int = 0
