@@ -74,17 +74,18 @@ def test_v_prediction_learns_too(tmp_path):
     assert redness(pipe, attribute, path, 1.0) > redness(pipe, attribute, path, 0.0) + 0.01
 
 
-def one_update(pipe, move=0.0):
+def one_update(pipe, objective, move=0.0):
     """Return the loss and the gradient of an update that changes nothing.
 
     The weights begin `move` times their gradient beside the usual start.
     """
-    plan = make_plan(pictures=2, t_edit=700, num_inference_steps=4, l1_weight=1.0)
+    short = {"pictures": 2, "t_edit": 700, "num_inference_steps": 4}
+    plan = make_plan(objective=objective, l1_weight=1.0, **short)
     learner = make_learner(pipe, plan)
     weights = list(learner.direction.parameters())
     learner.optimizer = torch.optim.SGD(weights, lr=0.0)
     if move:
-        _, gradients = one_update(pipe)
+        _, gradients = one_update(pipe, objective)
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.data += move * gradient
     prompts = [case.source for case in plan.cases()]
@@ -93,15 +94,33 @@ def one_update(pipe, move=0.0):
     return learner.losses, [weight.grad for weight in weights]
 
 
+@pytest.mark.parametrize("objective", ["clip", "prompt"])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_the_gradient_is_the_losss_own(prediction_type):
+def test_the_gradient_is_the_losss_own(prediction_type, objective):
     """Along its gradient the loss rises by the gradient's squared length."""
     pipe = Pipeline(ToyEngine(prediction_type=prediction_type), scorer=Colours())
-    _, gradients = one_update(pipe)
+    _, gradients = one_update(pipe, objective)
     squared = float(sum(gradient.square().sum() for gradient in gradients))
     step = 0.0005 / squared
-    [higher], [lower] = (one_update(pipe, move)[0] for move in (step, -step))
+    [higher], [lower] = (one_update(pipe, objective, move)[0] for move in (step, -step))
     assert (higher - lower) / (2 * step) == pytest.approx(squared, rel=0.1)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+def test_the_prompt_objective_is_the_distance_to_the_targets_prediction(guidance_scale):
+    """And training makes it smaller, without a scorer."""
+    pipe = Pipeline(ToyEngine())
+    short = {"pictures": 1, "t_edit": 700, "num_inference_steps": 4}
+    settings = {"objective": "prompt", "guidance_scale": guidance_scale}
+    [loss] = train(pipe, make_plan(epochs=1, **settings, **short)).facts.training["losses"]
+    call = {"seed": 0, "num_inference_steps": 4, "guidance_scale": guidance_scale}
+    before, after = (
+        EditSession(pipe).trace(prompt=text, **call).predictions[0].x0
+        for text in ("a cat by day", "a cat at night")
+    )
+    assert loss == pytest.approx(float((before - after).abs().mean()), rel=0.05)
+    losses = train(pipe, make_plan(epochs=8, **settings)).facts.training["losses"]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_an_interrupted_training_ends_as_if_it_had_not_been(pipe, tmp_path):

@@ -13,6 +13,7 @@ from underpaint.errors import InvalidRequestError
 
 from underpaint_asyrp.directions import Kind
 from underpaint_asyrp.process import Halves
+from underpaint_asyrp.training.objectives import Objective
 
 if TYPE_CHECKING:
     from underpaint.pipeline import Pipeline
@@ -62,6 +63,14 @@ class Settings:
         int | None,
         Parameter(group=DIRECTION, help="Timestep below which noise is added; out, measured."),
     ] = None
+    objective: Annotated[
+        Objective,
+        Parameter(
+            group=TRAINING,
+            help="clip: the paper's directional loss. prompt: what the model predicts for the "
+            "target's text; faster, and without CLIP.",
+        ),
+    ] = "clip"
     epochs: Annotated[int, Parameter(group=TRAINING, help="How often each is gone through.")] = 3
     batch: Annotated[int, Parameter(group=TRAINING, help="Pictures that share an update.")] = 4
     learning_rate: Annotated[float, Parameter(group=TRAINING, help="Adam's, at first.")] = 0.003

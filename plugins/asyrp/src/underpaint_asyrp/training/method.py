@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 from underpaint.method import Method, hookimpl
 from underpaint.outputs import Cotangents
 from underpaint.records import MAIN, Branch, Needs, Prediction
 from underpaint.request import Request
-from underpaint.run import Run
 from underpaint.step import Step
 
 from underpaint_asyrp.directions import Direction
@@ -24,10 +22,7 @@ from underpaint_asyrp.process import (
     shift_x0,
     tap_hidden,
 )
-from underpaint_asyrp.training.loss import LossWeights, TextDirection, asyrp_loss
-
-SOURCE = "source"
-"""The branch that is not edited: what the loss compares with."""
+from underpaint_asyrp.training.objectives import Goal
 
 
 @dataclass(eq=False)
@@ -38,16 +33,14 @@ class Learner:
     ----------
     direction : the module.
     optimizer : of its weights.
-    weights : of the loss's parts.
-    targets : what each source text becomes.
+    goal : what it is trained for.
     t_edit, halves : see `AttributeFacts`.
     losses : of every update so far, a mean over its pictures.
     """
 
     direction: Direction
     optimizer: torch.optim.Optimizer
-    weights: LossWeights
-    targets: Mapping[str, str]
+    goal: Goal
     t_edit: int
     halves: Halves
     losses: list[float] = field(default_factory=list)
@@ -70,11 +63,10 @@ class Training(Method):
 
 
 class TrainingRun:
-    """One run: the text directions of its pictures."""
+    """One run: a picture's way along the edited path."""
 
     def __init__(self, learner: Learner) -> None:
         self.learner = learner
-        self.text: TextDirection | None = None
 
     @hookimpl
     def needs(self, request: Request) -> Needs:
@@ -89,8 +81,8 @@ class TrainingRun:
 
     @hookimpl
     def branches(self) -> list[Branch]:
-        """Denoise the same picture without the edit beside it."""
-        return [Branch(SOURCE, None, real=True)]
+        """Denoise beside it what the loss compares with."""
+        return self.learner.goal.branches()
 
     @hookimpl(wrapper=True)
     def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:
@@ -118,25 +110,10 @@ class TrainingRun:
         with torch.enable_grad():
             outputs.noise.requires_grad_()
             edited = shift_x0(step, prediction, outputs)
-            loss = self._loss(step, prediction.x0, edited.x0)
+            loss = learner.goal.loss(step, prediction, edited).mean()
         (gradient,) = torch.autograd.grad(loss, outputs.noise)
         learner.optimizer.zero_grad()
         delta.backward(pullback(Cotangents(noise=gradient)))
         learner.optimizer.step()
         learner.losses.append(float(loss))
         return replace(edited, x0=edited.x0.detach())
-
-    def _loss(self, step: Step, plain: Tensor, edited: Tensor) -> Tensor:
-        run = step.run
-        with torch.no_grad():
-            before = run.decode(plain[step.layout.trajectories_of(SOURCE)])
-        after = run.decode(edited[step.layout.trajectories_of(MAIN)])
-        loss = asyrp_loss(run.scorer, before, after, self._texts(run), self.learner.weights)
-        return loss.mean()
-
-    def _texts(self, run: Run) -> TextDirection:
-        if self.text is None:
-            sources = run.request.prompts
-            targets = [self.learner.targets[source] for source in sources]
-            self.text = TextDirection.of(run.scorer, sources, targets)
-        return self.text

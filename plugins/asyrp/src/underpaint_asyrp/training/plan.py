@@ -11,6 +11,7 @@ from underpaint.errors import InvalidRequestError
 from underpaint_asyrp.attribute import AttributeFacts
 from underpaint_asyrp.directions import Kind
 from underpaint_asyrp.process import MID_BLOCK, Halves
+from underpaint_asyrp.training.objectives import Objective
 
 SUBJECT = "..."
 """Stands for a subject in the texts."""
@@ -41,7 +42,9 @@ class Plan(BaseModel):
     num_inference_steps, guidance_scale : of the pictures.
     t_edit, t_boost : of the attribute; only steps with ``t >= t_edit`` are trained.
     learning_rate : Adam's at the first update; it falls to a tenth along a cosine.
-    clip_weight, l1_weight : of the loss's two parts.
+    objective : the paper's directional loss (``clip``), or the model's own prediction for the
+        target's text (``prompt``).
+    clip_weight, l1_weight : of the directional loss's two parts.
     seed : of the first picture and of the direction's start.
     """
 
@@ -62,6 +65,7 @@ class Plan(BaseModel):
     t_edit: int = Field(ge=0)
     t_boost: int = Field(0, ge=0)
     learning_rate: float = Field(0.003, gt=0)
+    objective: Objective = "clip"
     clip_weight: float = Field(1.0, ge=0)
     l1_weight: float = Field(3.0, ge=0)
     seed: int = 0
@@ -122,9 +126,14 @@ class Plan(BaseModel):
                 "pictures": len(self.cases()),
                 "epochs": self.epochs,
                 "learning_rate": self.learning_rate,
-                "clip_weight": self.clip_weight,
-                "l1_weight": self.l1_weight,
+                **self._loss_facts(),
                 "seed": self.seed,
                 **training,
             },
         )
+
+    def _loss_facts(self) -> dict[str, object]:
+        if self.objective == "prompt":
+            return {"objective": self.objective}
+        names = {"objective", "clip_weight", "l1_weight"}
+        return self.model_dump(include=names)

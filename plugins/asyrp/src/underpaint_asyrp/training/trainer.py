@@ -13,6 +13,7 @@ from underpaint_asyrp.attribute import Attribute
 from underpaint_asyrp.training.checkpoint import Checkpoint
 from underpaint_asyrp.training.loss import LossWeights
 from underpaint_asyrp.training.method import Learner, Training
+from underpaint_asyrp.training.objectives import ClipGoal, Goal, PromptGoal
 from underpaint_asyrp.training.plan import Case, Plan
 
 LEAST_RATE = 0.1
@@ -31,7 +32,7 @@ def train(
 
     Parameters
     ----------
-    pipe : with a scorer, on an engine with gradients.
+    pipe : on an engine with gradients; with a scorer, for the objective ``clip``.
     plan : the settings.
     checkpoint : the file of the unfinished state; None keeps none.
     told : hears of the progress.
@@ -41,7 +42,7 @@ def train(
     InvalidRequestError
         If the plan cannot be used, or the checkpoint is another training's.
     NotOfferedError
-        If the model has no scorer, or no engine of it has gradients.
+        If no engine of the model has gradients, or the objective needs a scorer and there is none.
     """
     learner = make_learner(pipe, plan)
     batches = plan.batches() * plan.epochs
@@ -70,11 +71,18 @@ def make_learner(pipe: Pipeline, plan: Plan) -> Learner:
     return Learner(
         direction=direction,
         optimizer=torch.optim.Adam(direction.parameters(), lr=plan.learning_rate),
-        weights=LossWeights(plan.clip_weight, plan.l1_weight),
-        targets={case.source: case.target for case in plan.cases()},
+        goal=make_goal(plan),
         t_edit=plan.t_edit,
         halves=plan.halves,
     )
+
+
+def make_goal(plan: Plan) -> Goal:
+    """Return what a plan trains for."""
+    targets = {case.source: case.target for case in plan.cases()}
+    if plan.objective == "prompt":
+        return PromptGoal(targets)
+    return ClipGoal(targets, LossWeights(plan.clip_weight, plan.l1_weight))
 
 
 def learning_rate(first: float, progress: float) -> float:
