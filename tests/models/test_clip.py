@@ -10,7 +10,15 @@ from underpaint_picturebook import parts, tokenizer
 from underpaint_picturebook.captions import Mention
 from underpaint_picturebook.train import clip, views
 from underpaint_picturebook.train.data import truth_of
-from underpaint_picturebook.train.wordings import Telling, facts, only, shorten, whole, write
+from underpaint_picturebook.train.wordings import (
+    Telling,
+    facts,
+    lexicon,
+    only,
+    shorten,
+    whole,
+    write,
+)
 from underpaint_picturebook.world import scene
 
 MADE = [scene(seed) for seed in range(40)]
@@ -108,17 +116,35 @@ def test_blur_takes_detail_from_some():
     assert made[changed].std() < 0.6 * given[changed].std()
 
 
-def test_a_text_true_of_another_picture_is_no_negative():
+def test_a_text_is_true_where_all_its_facts_hold():
     shown = [frozenset({"cat", "red cat", "snow"}), frozenset({"cat", "blue cat"})]
-    told = [frozenset({"cat"}), frozenset({"cat", "blue cat"})]
-    assert clip.also_true(shown, told).tolist() == [[False, False], [True, False]]
+    told = [frozenset({"cat"}), frozenset({"cat", "blue cat"}), frozenset({"snow", "cat"})]
+    assert clip.true_of(shown, told).tolist() == [[True, False, True], [True, True, False]]
+
+
+def test_the_lexicon_names_everything_once():
+    known = [facts(telling) for telling in lexicon()]
+    assert len(set(known)) == len(known) == 16 * 11 + 5 + 3
+    assert {frozenset({"cat"}), frozenset({"cat", "red cat"}), frozenset({"night"})} < set(known)
+
+
+def test_words_are_classified_against_those_that_are_false():
+    logits = torch.randn(1, 4, generator=torch.Generator().manual_seed(0))
+    true = torch.tensor([[True, True, False, False]])
+    seeable = torch.tensor([[True, False, False, False]])
+    e = logits[0].exp()
+    expected = -(e[0] / (e[0] + e[2] + e[3])).log()
+    torch.testing.assert_close(clip.classify(logits, true, seeable), expected)
+    both = clip.classify(logits, true, true)
+    second = -(e[1] / (e[1] + e[2] + e[3])).log()
+    torch.testing.assert_close(both, (expected + second) / 2)
 
 
 def test_the_contrastive_loss_is_cross_entropy_both_ways_over_what_counts():
     logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
     own = torch.arange(3)
     whole_loss = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
-    none = torch.zeros(3, 3, dtype=torch.bool)
+    none = torch.eye(3, dtype=torch.bool)
     torch.testing.assert_close(clip.contrast(logits, none), whole_loss)
     some = none.clone()
     some[0, 1] = True

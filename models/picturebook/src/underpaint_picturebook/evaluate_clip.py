@@ -34,23 +34,24 @@ MARGIN = 0.1
 """Of the box that a masked picture shows, as a share of the object's box."""
 
 Pixels = NDArray[np.uint8]
-Question = tuple[Pixels, list[str], int]
-"""A picture, prompts, and which of them is right."""
+Question = tuple[Tensor, list[str], int]
+"""A picture's features, prompts, and which of them is right."""
 
 
-def to_images(pictures: Sequence[Pixels]) -> Tensor:
-    """Turn uint8 [256, 256, 3] pictures into images [B, 3, 256, 256] in [0, 1]."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+def features(scorer: ClipScorer, pictures: Sequence[Pixels]) -> Tensor:
+    """Return the features [B, D] of uint8 [256, 256, 3] pictures."""
+    parts_ = [pictures[start : start + POOL] for start in range(0, len(pictures), POOL)]
+    images = [torch.from_numpy(np.stack(part)).permute(0, 3, 1, 2) / 255 for part in parts_]
+    return torch.cat([scorer.image_features(each) for each in images])
 
 
-def retrieval(scorer: ClipScorer, scenes: Sequence[Scene]) -> dict[str, float]:
+def retrieval(scorer: ClipScorer, scenes: Sequence[Scene], whole: Tensor) -> dict[str, float]:
     """Return how often a caption finds its picture, and a picture its caption, of `POOL`."""
     right = []
+    own = torch.arange(POOL)
     for start in range(0, len(scenes) - POOL + 1, POOL):
-        pool = scenes[start : start + POOL]
-        images = scorer.image_features(to_images([item.image for item in pool]))
-        cosines = scorer.text_features([item.caption for item in pool]) @ images.T
-        own = torch.arange(POOL)
+        pool = slice(start, start + POOL)
+        cosines = scorer.text_features([item.caption for item in scenes[pool]]) @ whole[pool].T
         right.append([float((cosines.argmax(dim) == own).float().mean()) for dim in (1, 0)])
     by_text, by_image = np.mean(right, axis=0)
     return {
@@ -61,70 +62,66 @@ def retrieval(scorer: ClipScorer, scenes: Sequence[Scene]) -> dict[str, float]:
 
 def zero_shot(scorer: ClipScorer, questions: Sequence[Question]) -> float:
     """Return the share of the questions that the nearest prompt answers."""
-    right = []
-    for start in range(0, len(questions), POOL):
-        pictures, prompts, answers = zip(*questions[start : start + POOL], strict=True)
-        images = scorer.image_features(to_images(pictures))
-        own = sorted({prompt for row in prompts for prompt in row})
-        texts = dict(zip(own, scorer.text_features(own), strict=True))
-        for image, row, answer in zip(images, prompts, answers, strict=True):
-            cosines = torch.stack([texts[prompt] for prompt in row]) @ image
-            right.append(int(cosines.argmax()) == answer)
+    own = sorted({prompt for _, prompts, _ in questions for prompt in prompts})
+    texts = dict(zip(own, scorer.text_features(own), strict=True))
+    right = [
+        int((torch.stack([texts[prompt] for prompt in prompts]) @ picture).argmax()) == answer
+        for picture, prompts, answer in questions
+    ]
     return float(np.mean(right))
 
 
-def _object(picture: Pixels, item: SceneObject) -> Question:
+def _class(picture: Tensor, item: SceneObject) -> Question:
     return picture, [f"a {name}" for name in OBJECTS], list(OBJECTS).index(item.name)
 
 
-def _colour(picture: Pixels, item: SceneObject) -> Question:
+def _colour(picture: Tensor, item: SceneObject) -> Question:
     prompts = [f"a {colour} {item.name}" for colour in COLOURS]
     return picture, prompts, list(COLOURS).index(item.colour)
 
 
-def _masked(made: Scene, item: SceneObject) -> Pixels:
-    return made.image * around(item.box, MARGIN)[..., None]
-
-
-def _background(made: Scene) -> Question:
+def _background(picture: Tensor, made: Scene) -> Question:
     subject = " and ".join(f"a {item.name}" for item in made.objects)
     prompts = [f"{subject} {BACKGROUNDS[name].words[0]}".strip() for name in SIMPLE]
-    return made.image, prompts, SIMPLE.index(made.background)
+    return picture, prompts, SIMPLE.index(made.background)
 
 
-def _style(made: Scene) -> Question:
+def _style(picture: Tensor, made: Scene) -> Question:
     subject = " and ".join(f"a {item.name}" for item in made.objects)
     words = ("", "a pencil sketch of ", "a watercolour of ", "pixel art of ")
-    return made.image, [start + subject for start in words], ["none", *STYLES].index(made.style)
+    return picture, [start + subject for start in words], ["none", *STYLES].index(made.style)
 
 
-def _relation(made: Scene) -> Question:
+def _relation(picture: Tensor, made: Scene) -> Question:
     words = "to the left of" if made.relation == "left" else "above"
-    (first, second) = (f"a {item.colour} {item.name}" for item in made.objects)
-    return made.image, [f"{first} {words} {second}", f"{second} {words} {first}"], 0
+    first, second = (f"a {item.colour} {item.name}" for item in made.objects)
+    return picture, [f"{first} {words} {second}", f"{second} {words} {first}"], 0
 
 
-def _colours_bound(made: Scene) -> Question:
+def _binding(picture: Tensor, made: Scene) -> Question:
     one, two = made.objects
     right = f"a {one.colour} {one.name} and a {two.colour} {two.name}"
-    return made.image, [right, f"a {two.colour} {one.name} and a {one.colour} {two.name}"], 0
+    return picture, [right, f"a {two.colour} {one.name} and a {one.colour} {two.name}"], 0
 
 
-def answers(scorer: ClipScorer, scenes: Sequence[Scene]) -> dict[str, float]:
-    """Return the zero-shot measures on some scenes."""
-    single = [item for item in scenes if len(item.objects) == 1]
-    pairs = [item for item in scenes if len(item.objects) == 2]
+def answers(scorer: ClipScorer, scenes: Sequence[Scene], whole: Tensor) -> dict[str, float]:
+    """Return the zero-shot measures on some scenes, given their features."""
     every = [(made, item) for made in scenes for item in made.objects]
-    two_colours = [m for m in pairs if m.objects[0].colour != m.objects[1].colour]
+    masked = features(scorer, [m.image * around(o.box, MARGIN)[..., None] for m, o in every])
+    alone = [(f, o) for f, (_, o) in zip(masked, every, strict=True)]
+    seen = list(zip(whole, scenes, strict=True))
+    single = [(f, made.objects[0]) for f, made in seen if len(made.objects) == 1]
+    pairs = [(f, made) for f, made in seen if len(made.objects) == 2]
+    coloured = [(f, made) for f, made in pairs if len({o.colour for o in made.objects}) == 2]
     questions = {
-        "class of a single object, of 16": [_object(m.image, m.objects[0]) for m in single],
-        "class of an object, all else zeroed": [_object(_masked(m, o), o) for m, o in every],
-        "its colour, of 10": [_colour(m.image, m.objects[0]) for m in single],
-        "its colour, all else zeroed": [_colour(_masked(m, o), o) for m, o in every],
-        "background, of 6": [_background(m) for m in scenes if m.background in SIMPLE],
-        "style, of 4": [_style(m) for m in scenes],
-        "which of two objects has which colour": [_colours_bound(m) for m in two_colours],
-        "which of two objects is left or above": [_relation(m) for m in pairs],
+        "class of a single object, of 16": [_class(*each) for each in single],
+        "class of an object, all else zeroed": [_class(*each) for each in alone],
+        "colour of a single object, of 10": [_colour(*each) for each in single],
+        "colour of an object, all else zeroed": [_colour(*each) for each in alone],
+        "background, of 6": [_background(f, m) for f, m in seen if m.background in SIMPLE],
+        "style, of 4": [_style(*each) for each in seen],
+        "which of two objects has which colour": [_binding(*each) for each in coloured],
+        "which of two objects is left or above": [_relation(*each) for each in pairs],
     }
     return {name: zero_shot(scorer, asked) for name, asked in questions.items()}
 
@@ -145,7 +142,7 @@ def ranking(
             generator=generator,
         ).images  # fmt: skip
         right = np.array([_is_right(score(wanted, verdict)) for verdict in judge(drawn)])
-        images = scorer.image_features(to_images([np.asarray(picture) for picture in drawn]))
+        images = features(scorer, [np.asarray(picture) for picture in drawn])
         cosines = (images @ scorer.text_features([wanted.caption])[0]).numpy()
         all_right.append(right.mean())
         first_right.append(right[cosines.argmax()])
@@ -184,10 +181,11 @@ def main() -> None:
     scorer = load(args.checkpoint, torch.device("cpu"))
     seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + args.scenes)
     seen = [scene(seed) for seed in seeds]
-    columns = {
-        "fresh scenes": {**retrieval(scorer, seen), **answers(scorer, seen)},
-        "pairs never shown": answers(scorer, [scene(seed, held_out=True) for seed in seeds]),
-    }
+    unusual = [scene(seed, held_out=True) for seed in seeds]
+    columns = {}
+    for name, scenes in (("fresh scenes", seen), ("pairs never shown", unusual)):
+        whole = features(scorer, [made.image for made in scenes])
+        columns[name] = retrieval(scorer, scenes, whole) | answers(scorer, scenes, whole)
     if args.ranked:
         pipe, judge = parts.load(args.checkpoint), Judge.load()
         columns["fresh scenes"] |= ranking(scorer, pipe, judge, seen[: args.ranked])

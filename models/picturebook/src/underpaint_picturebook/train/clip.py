@@ -1,9 +1,9 @@
 """Train CLIP on renders: contrastive loss between pictures and texts true of them.
 
-Each picture meets two texts, all that is known of it and a part of that. A text that also holds of
-another picture of the batch is no negative there. A classifier of each patch, dropped after
-training, makes the features of places mean something early. Only some of the patches are seen at
-a time, which halves the cost (arXiv 2212.00794); finish with all of them.
+Each picture meets two texts, all that is known of it and a part of that, and the words for every
+object, colour, ground and style. A text that also holds of another picture is no negative there.
+A classifier of each patch, dropped after training, makes the features of places mean something
+early. Only some of the patches are seen at a time, which halves the cost (arXiv 2212.00794).
 """
 
 import random
@@ -27,7 +27,7 @@ from underpaint_picturebook.train import precision
 from underpaint_picturebook.train.data import FIRST_TEST_SEED, Renders
 from underpaint_picturebook.train.judge import spoil
 from underpaint_picturebook.train.views import View, blur, view
-from underpaint_picturebook.train.wordings import Facts, facts, shorten, whole, write
+from underpaint_picturebook.train.wordings import Facts, facts, lexicon, shorten, whole, write
 from underpaint_picturebook.world import scene
 
 PATCH = 0.5
@@ -37,7 +37,7 @@ SHARPEST = 100.0
 
 
 class ClipTrainer:
-    """The contrastive losses over two texts a picture, and the patches' classification.
+    """The contrastive losses over texts, and the patches' classification.
 
     `patches` is the share of a picture's patches seen in training.
     """
@@ -65,6 +65,7 @@ class ClipTrainer:
         self._clip, self._heads = clip, heads
         self._data, self._tokenizer = data, tokenizer
         self._device, self._batch, self._patches = device, batch, patches
+        self._lexicon = lexicon()
         self._facts = [facts(whole(truth)) for truth in data.truth]
         self._classes = _table(data, "name", list(OBJECTS))
         self._colours = _table(data, "colour", list(COLOURS))
@@ -78,6 +79,7 @@ class ClipTrainer:
         told = [
             [write(each.telling, rng) for each in views],
             [write(shorten(each.telling, rng), rng) for each in views],
+            [write(telling, rng) for telling in self._lexicon],
         ]
         seen = torch.randperm((CLIP_SIDE // CLIP_PATCH) ** 2, generator=generator)
         seen = seen[: round(self._patches * len(seen))].sort().values
@@ -91,14 +93,16 @@ class ClipTrainer:
             patch = self._patch_loss(hidden[:, 1:], views, picks, seen)
         scale = self._clip.logit_scale.exp().clamp(max=SHARPEST)
         shown = [self._facts[k] for k in picks]
-        full, part = (
-            contrast(scale * images @ text.T, also_true(shown, [each.facts for each in half]))
-            for text, half in zip(texts, told, strict=True)
-        )
+        logits = [scale * images @ text.T for text in texts]
+        holds = [true_of(shown, [each.facts for each in some]) for some in told]
+        seeable = true_of([facts(each.telling) for each in views], [e.facts for e in told[2]])
+        full, part = (contrast(logits[k], holds[k]) for k in (0, 1))
+        words = classify(logits[2], holds[2], seeable)
         return {
-            "loss": full + part + PATCH * patch,
+            "loss": full + part + words + PATCH * patch,
             "full": full,
             "part": part,
+            "words": words,
             "patch": patch,
             "scale": scale,
         }
@@ -171,19 +175,30 @@ def text_features(clip: CLIPModel, tokenizer: CLIPTokenizer, texts: Sequence[str
     return F.normalize(clip.text_projection(pooled), dim=-1)
 
 
-def also_true(shown: Sequence[Facts], told: Sequence[Facts]) -> Tensor:
-    """Say which texts hold of which pictures besides their own: bool [B, B], a row a picture."""
-    return torch.tensor([
-        [row != column and text <= picture for column, text in enumerate(told)]
-        for row, picture in enumerate(shown)
-    ])  # fmt: skip
+def true_of(shown: Sequence[Facts], told: Sequence[Facts]) -> Tensor:
+    """Say which texts hold of which pictures: bool [B, T], a row a picture."""
+    return torch.tensor([[text <= picture for text in told] for picture in shown])
 
 
 def contrast(logits: Tensor, true: Tensor) -> Tensor:
-    """Return CLIP's loss over logits [B, B], a row a picture; `true` pairs do not count."""
-    kept = logits.masked_fill(true.to(logits.device), float("-inf"))
+    """Return CLIP's loss over logits [B, B], a row a picture, whose own texts are the diagonal.
+
+    Other pairs that are `true` count neither way.
+    """
     own = torch.arange(len(logits), device=logits.device)
+    others = true.to(logits.device) & (own[:, None] != own)
+    kept = logits.masked_fill(others, float("-inf"))
     return (F.cross_entropy(kept, own) + F.cross_entropy(kept.T, own)) / 2
+
+
+def classify(logits: Tensor, true: Tensor, seeable: Tensor) -> Tensor:
+    """Return the cross-entropy of each `seeable` text of a picture against those that are not true.
+
+    `logits`, `true` and `seeable` [B, T]; true texts of what a mask hides count neither way.
+    """
+    false = logits.masked_fill(true.to(logits.device), float("-inf")).logsumexp(1, keepdim=True)
+    weight = seeable.to(logits.device).float()
+    return (F.softplus(false - logits) * weight).sum() / weight.sum()
 
 
 def export(clip: CLIPModel, folder: Path) -> None:

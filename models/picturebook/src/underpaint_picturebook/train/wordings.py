@@ -11,9 +11,11 @@ from itertools import combinations
 from typing import Any
 
 from underpaint_picturebook import captions
-from underpaint_picturebook.backgrounds import BACKGROUNDS
+from underpaint_picturebook.backgrounds import BACKGROUNDS, SIMPLE
 from underpaint_picturebook.captions import STATED_RELATIONS, Mention
-from underpaint_picturebook.styles import STYLE_WORDS
+from underpaint_picturebook.objects import OBJECTS
+from underpaint_picturebook.palette import COLOURS
+from underpaint_picturebook.styles import STYLE_WORDS, STYLES
 
 POSITIONS = (" on the left", " on the right", " in the middle")
 OPENINGS = ("a photo of ", "an image of ", "a picture of ", "a drawing of ")
@@ -81,6 +83,16 @@ def facts(telling: Telling) -> Facts:
         found |= {name + telling.position for name in names}
     found |= set(telling.background.split()) - {"plain", "in", "at"}
     return frozenset(found | {telling.style} - {"none"})
+
+
+def lexicon() -> list[Telling]:
+    """Return the shortest tellings: each object, in each colour too, each ground and each style."""
+    nouns = [Mention(noun, colour) for noun in OBJECTS for colour in ("", *COLOURS)]
+    return [
+        *(Telling((mention,)) for mention in nouns),
+        *(Telling((), background=name) for name in SIMPLE if name != "plain"),
+        *(Telling((), style=name) for name in STYLES),
+    ]
 
 
 def shorten(telling: Telling, rng: random.Random) -> Telling:
