@@ -1,0 +1,73 @@
+"""The asymmetric process: what the plugin and its training have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+from underpaint.layout import HALVES, Layout
+from underpaint.outputs import Outputs
+from underpaint.records import MAIN, Half, Prediction, Tap, Window
+from underpaint.schedule import NoiseSchedule, x0_from_noise
+from underpaint.sites import SiteSelector
+from underpaint.step import Step
+
+MID_BLOCK = "mid_block"
+"""The site of h-space: engines add hidden deltas to its output."""
+
+Halves = Literal["cond", "both"]
+"""Whose h is moved: that of the conditional rows, or of the unconditional ones as well."""
+
+
+def edit_window(noise: NoiseSchedule, t_edit: int) -> Window:
+    """Return the part of the noise range where ``t >= t_edit``."""
+    return Window(0.0, min(max(1 - t_edit / noise.levels, 0.0), 1.0))
+
+
+def tap_hidden(window: Window) -> Tap:
+    """Return the reading of h during a window."""
+    return Tap(SiteSelector("activation", names=frozenset({MID_BLOCK})), during=window)
+
+
+def chosen_halves(halves: Halves) -> tuple[Half, ...]:
+    """Return the halves of guidance whose rows are evaluated again."""
+    return ("cond",) if halves == "cond" else ("uncond", "cond")
+
+
+def hidden_delta(
+    step: Step, prediction: Prediction, rows: Layout, direction: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return ``direction(h)`` for the main branch's rows, and zero for the others.
+
+    ``[R', C, h, w]`` for `rows`, a part of the step's; differentiable in the direction's weights.
+    """
+    hidden = prediction.features[MID_BLOCK]  # [R, C, h, w]
+    delta = hidden.new_zeros(len(rows.rows), *hidden.shape[1:])
+    for half in HALVES:
+        place = rows.rows_of(MAIN, half)
+        if place:
+            moved = direction(step.layout.select(hidden, MAIN, half))  # [I, C, h, w]
+            delta = delta.index_copy(0, torch.tensor(place, device=delta.device), moved)
+    return delta
+
+
+def shift_x0(step: Step, prediction: Prediction, moved: Outputs) -> Prediction:
+    """Shift the predicted picture by ``P(e~) - P(e)`` and leave the direction to the noise.
+
+    The shift, rather than P(e~) itself, keeps what edits before this one made of x0. `moved` is
+    the second evaluation; guidance combines it with the rows that were not evaluated again.
+    """
+    plain = step.combine(prediction.outputs)
+    shifted = step.combine(merge(prediction.outputs, moved))
+    pictures = [x0_from_noise(prediction.sample, e, step.alpha) for e in (shifted, plain)]
+    return replace(prediction, x0=prediction.x0 + pictures[0] - pictures[1])
+
+
+def merge(plain: Outputs, moved: Outputs) -> Outputs:
+    """Return `plain` with the rows of `moved` in place of its own."""
+    place = {row: index for index, row in enumerate(plain.layout.rows)}
+    rows = torch.tensor([place[row] for row in moved.layout.rows], device=plain.noise.device)
+    return replace(plain, noise=plain.noise.index_copy(0, rows, moved.noise))
