@@ -74,8 +74,9 @@ class Trajectory:
         """Return the path of some images, in that order; one for all serves them too."""
         if self.pivots.shape[1] == 1:
             return self
-        own = self.prompts if len(self.prompts) <= 1 else [self.prompts[image] for image in images]
-        return replace(self, pivots=self.pivots[:, list(images)], prompts=tuple(own))
+        known = [image for image in images if image < self.pivots.shape[1]]  # see `check`
+        own = self.prompts if len(self.prompts) <= 1 else [self.prompts[image] for image in known]
+        return replace(self, pivots=self.pivots[:, known], prompts=tuple(own))
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all; `load` reads it."""
