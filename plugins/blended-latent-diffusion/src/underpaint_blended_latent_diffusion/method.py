@@ -23,56 +23,56 @@ class BlendedLatentDiffusion(Method):
     method: ClassVar[str] = "blended-latent-diffusion"
 
     mask: Path | Image.Image | Tensor | np.ndarray[Any, Any] | None = Field(
-        None,
+        default=None,
         description="A picture that says where to edit, of the size of the picture; white is "
         "edited. Left out, and without a box: the picture is edited where it is see-through.",
     )
     box: Box | None = Field(
-        None,
+        default=None,
         description="Where to edit, in place of a mask: left, top, right and bottom as fractions "
         "of the picture.",
     )
     convention: Convention | None = Field(
-        None,
+        default=None,
         description="What of the mask is edited: 'white' what is bright (as in diffusers), 'black' "
         "what is dark, 'transparent' what is see-through. Left out: white, and a mask whose "
         "transparency says otherwise is refused.",
     )
-    soft: bool = Field(False, description="Keep the mask's grey values as weights.")
+    soft: bool = Field(default=False, description="Keep the mask's grey values as weights.")
     noise_mode: NoiseMode = Field(
-        "fresh",
+        default="fresh",
         description="How the picture is noised: with fresh noise at every step (the paper), with "
         "one fixed noise, or along the path on which it was inverted.",
     )
     strength: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         le=1,
         description="Part of the noise range that is denoised; below 1 it starts from the noised "
         "picture later, and what is there shows through.",
     )
     shrink: int = Field(
-        0,
+        default=0,
         ge=0,
         le=10,
         description="Progressive mask shrinking, for thin masks: number of dilated masks before "
         "the mask itself; 3 in the paper.",
     )
     preserve: Preserve = Field(
-        "exact",
+        default="exact",
         description="How the decoded background is put right: 'exact' takes the picture's own "
         "pixels wherever the mask touches no cell of the latent; 'paste' wherever the mask is not; "
         "'poisson' blends gradients; 'latents' and 'decoder' optimise the latent, or the "
         "decoder's weights as the paper does; 'none'.",
     )
     reconstruction_steps: int = Field(
-        75, ge=1, le=10000, description="Of the optimisation, for 'latents' and 'decoder'."
+        default=75, ge=1, le=10000, description="Of the optimisation, for 'latents' and 'decoder'."
     )
     background_weight: float = Field(
-        100.0, ge=0, description="Of the background in the optimisation (lambda)."
+        default=100.0, ge=0, description="Of the background in the optimisation (lambda)."
     )
     rank: bool | None = Field(
-        None,
+        default=None,
         description="Put the images of a prompt in order, best first, by CLIP; left out: if the "
         "model has one.",
     )
