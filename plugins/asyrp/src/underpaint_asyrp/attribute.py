@@ -18,7 +18,6 @@ from underpaint.records import check_finite
 from underpaint_asyrp.directions import ConstantDirection, ConvDirection, Direction, Kind
 from underpaint_asyrp.process import Halves
 
-FORMAT = "underpaint-asyrp-1"
 SUFFIX = ".safetensors"
 SHIPPED = Path(__file__).parent / "attributes"
 
@@ -45,7 +44,7 @@ class AttributeFacts(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["underpaint-asyrp-1"] = FORMAT
+    format: Literal["underpaint-asyrp-1"] = "underpaint-asyrp-1"
     kind: Kind
     model: str
     model_digest: str

@@ -48,15 +48,17 @@ class Asyrp(Method):
         "the other way.",
     )
     t_edit: int | None = Field(
-        None, ge=0, description="Least timestep that is edited; left out, each attribute's own."
+        default=None,
+        ge=0,
+        description="Least timestep that is edited; left out, each attribute's own.",
     )
     t_boost: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="Timestep below which steps add fresh noise; left out, the attributes' own.",
     )
     halves: Halves | None = Field(
-        None,
+        default=None,
         description="Whose h is moved: cond, or both halves of guidance; left out, as trained.",
     )
 
@@ -80,13 +82,15 @@ class AsyrpRun:
     @cached_property
     def halves(self) -> Halves:
         """Whose h is moved."""
+        if self.edit.halves is not None:
+            return self.edit.halves
         trained: set[Halves] = {attribute.facts.halves for attribute, _ in self.attributes}
-        if self.edit.halves is None and len(trained) > 1:
+        if len(trained) > 1:
             raise InvalidRequestError(
                 "The attributes were trained for different halves of guidance: give "
                 "halves='cond' or halves='both'."
             )
-        return self.edit.halves or next(iter(trained), "cond")
+        return next(iter(trained), "cond")
 
     @hookimpl
     def needs(self, request: Request) -> Needs:

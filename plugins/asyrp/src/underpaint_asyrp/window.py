@@ -32,8 +32,8 @@ class Thresholds:
     """What a curve has to reach.
 
     The paper's 0.33 and 1.2 hold for LPIPS (AlexNet, inputs in [-1, 1]): ``Thresholds(0.33, 1.2,
-    relative=False)``. For any other distance they are parts of each curve's greatest value, which
-    for LPIPS come to about the same.
+    relative=False)``. For any other distance they are parts of each curve's greatest value; the
+    defaults are a choice of this project.
 
     Attributes
     ----------

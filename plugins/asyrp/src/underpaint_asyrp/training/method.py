@@ -113,7 +113,7 @@ class TrainingRun:
             loss = learner.goal.loss(step, prediction, edited).mean()
         (gradient,) = torch.autograd.grad(loss, outputs.noise)
         learner.optimizer.zero_grad()
-        delta.backward(pullback(Cotangents(noise=gradient)))
+        torch.autograd.backward(delta, pullback(Cotangents(noise=gradient)))
         learner.optimizer.step()
         learner.losses.append(float(loss))
         return replace(edited, x0=edited.x0.detach())
