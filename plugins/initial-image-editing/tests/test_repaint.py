@@ -252,18 +252,40 @@ def test_what_cannot_be_painted_is_refused_before_the_first_step(
         ((0.5, 0, 0.2, 1), "left < right"),
         ((0, 0, 0.5, 2), "fractions"),
         (save_mask(tmp_path, black), "marks nothing"),
-        (tmp_path / "absent.png", "absent.png cannot be read"),
-        (text, "cannot be read"),
+        (tmp_path / "absent.png", "no file.*absent.png"),
+        (text, "is no picture"),
     ]
     for mask, message in refused:
         with pytest.raises(InvalidRequestError, match=message):
             edit_session(Repaint(mask=mask))
     with pytest.raises(InvalidRequestError, match="everything"):
         edit_session(Repaint(mask=save_mask(tmp_path, dotted)))
-    with pytest.raises(InvalidRequestError, match="64x32 pixels, the picture 32x32"):
+    with pytest.raises(InvalidRequestError, match=r"64x32 pixels.*32x32"):
         edit_session(Repaint(mask=save_mask(tmp_path, np.zeros((32, 64), np.uint8))))
     with pytest.raises(InvalidRequestError, match="latents"):
         edit_session(EDITS["on another seed"], latents=torch.zeros(1, *SHAPE))
+
+
+def test_an_inverted_picture_is_painted_on_and_its_pixels_are_kept(edit_session):
+    picture = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(3))
+    edit = Repaint(mask=BOX, keep="exact", rank=False)
+    trace = edit_session.trace(edit, image=picture)
+    first, path = trace.steps[0], trace.result.trajectory
+    noise = path.at(first.move.t)[0]
+    main = first.latents[first.layout.trajectories_of("main")][0]
+    base = first.latents[first.layout.trajectories_of("base")][0]
+    assert torch.equal(base, noise)
+    moved = (main != noise).any(0)
+    assert moved.any()
+    assert not moved.all()
+    kept = trace.result.image.pixels[0]
+    outside = (trace.result.images[0] == kept).all(0)
+    assert outside.any()
+    assert not outside.all()
+    assert torch.equal(trace.result.branches["base"][0], kept)
+    for given in ({"image": picture}, {"trajectory": path}):
+        with pytest.raises(InvalidRequestError, match="give one of them"):
+            edit_session(EDITS["on another seed"], **given)
 
 
 @pytest.mark.parametrize("parameters", [{"attempt": -1}, {"base_seed": -1}, {"keep": "most"}])

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from underpaint.errors import InvalidRequestError
+from underpaint.preparation import Placement, prepare_mask
 from underpaint.request import Request
 
 from underpaint_initial_image_editing.boxes import Box, mark_box
@@ -36,10 +34,14 @@ class Region:
         Raises
         ------
         InvalidRequestError
-            For a mask that cannot be read, has another size, or marks nothing or everything.
+            For a mask that cannot be read, has another size, or marks nothing or everything; for
+            one mask and several pictures that are placed differently.
         """
         size = (request.height, request.width)
-        pixels = mark_box("mask", mask, size) if isinstance(mask, tuple) else read_mask(mask, size)
+        if isinstance(mask, tuple):
+            pixels = mark_box("mask", mask, size)
+        else:
+            pixels = prepare_mask(mask, _placement(request))[0] >= 0.5
         side = 1 << request.model.sites.word_level
         touched = F.max_pool2d(pixels[None].float(), side * request.model.vae_factor)[0].bool()
         if not touched.any() or touched.all():
@@ -56,22 +58,14 @@ class Region:
         return images[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
-    """Return the light pixels of a picture, bool ``[H, W]``.
-
-    Raises
-    ------
-    InvalidRequestError
-        For a file that is no picture, or one of another size.
-    """
-    try:
-        with Image.open(path) as picture:
-            shades = np.asarray(picture.convert("L"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise InvalidRequestError(f"mask: {path} cannot be read as a picture: {error}") from error
-    if shades.shape != size:
+def _placement(request: Request) -> Placement:
+    """Return how the call's picture lies in the frame; a generated one fills it."""
+    size = (request.width, request.height)
+    if request.image is None:
+        return Placement.of(size, size, "crop")
+    first, *others = request.image.placements
+    if any((other.original, other.box) != (first.original, first.box) for other in others):
         raise InvalidRequestError(
-            f"mask: {path} is {shades.shape[1]}x{shades.shape[0]} pixels, the picture "
-            f"{size[1]}x{size[0]}. Make the mask that large, white where to paint again."
+            "mask is one, and the pictures have different sizes: edit them in calls of their own."
         )
-    return torch.from_numpy(shades >= 128)
+    return first

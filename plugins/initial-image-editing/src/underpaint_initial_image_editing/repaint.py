@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 from underpaint.errors import InvalidRequestError
 from underpaint.method import Method, hookimpl
-from underpaint.records import MAIN, Branch
+from underpaint.records import MAIN, Branch, Needs
 from underpaint.request import Request
 from underpaint.result import Result
 from underpaint.run import Run, seed_noise
@@ -53,7 +53,7 @@ class Repaint(Method):
     keep: Literal["free", "exact"] = Field(
         default="free",
         description="free: the rest may change a little; exact: its pixels are those of the "
-        "picture without fresh noise, which is made beside it.",
+        "picture without fresh noise: of the call's image, or else one made beside it.",
     )
     rank: bool = Field(
         default=True,
@@ -77,19 +77,21 @@ class RepaintRun:
         self.edit = edit
 
     @hookimpl
-    def needs(self, request: Request) -> None:
-        """Ask nothing of the engine; refuse what cannot be painted before anything runs."""
+    def needs(self, request: Request) -> Needs:
+        """Start from a picture's noise; refuse what cannot be painted before anything runs."""
         Region.of(self.edit.mask, request)
-        if self.edit.base_seed is not None and request.latents is not None:
+        given = (request.latents, request.image, request.trajectory)
+        if self.edit.base_seed is not None and any(value is not None for value in given):
             raise InvalidRequestError(
-                "Repaint(base_seed=...) draws the picture's noise, and the call brings latents: "
-                "give one of them."
+                "Repaint(base_seed=...) draws the picture's noise, and the call brings latents, an "
+                "image or a trajectory: give one of them."
             )
+        return Needs(inversion=True)
 
     @hookimpl
     def branches(self) -> Sequence[Branch]:
         """Paint the picture without fresh noise too, where its pixels are to be kept."""
-        return [Branch(BASE, None)] if self.edit.keep == "exact" else []
+        return [Branch(BASE, None, real=True)] if self.edit.keep == "exact" else []
 
     @hookimpl(wrapper=True)
     def initial_latents(self, run: Run) -> Generator[None, Tensor, Tensor]:
@@ -104,7 +106,7 @@ class RepaintRun:
         mixed = latents.clone()
         for branch in starting_alike(run, latents):
             mixed[run.layout.trajectories_of(branch)] = painted
-        if self.edit.keep == "exact":
+        if self.edit.keep == "exact" and run.request.trajectory is None:
             mixed[run.layout.trajectories_of(BASE)] = start.expand_as(painted)
         return mixed
 
@@ -116,6 +118,8 @@ class RepaintRun:
         if self.edit.keep == "exact":
             base = run.layout.trajectories_of(BASE)
             images = images.clone()
+            if run.request.image is not None:
+                images[base] = run.request.image.pixels.to(images)
             inside = self.region.pixels.to(images.device)
             images[main] = torch.where(inside, images[main], images[base])
         if self.edit.rank:
