@@ -12,7 +12,7 @@ from typing import Any
 
 from underpaint_picturebook import captions
 from underpaint_picturebook.backgrounds import BACKGROUNDS, SIMPLE
-from underpaint_picturebook.captions import STATED_RELATIONS, Mention
+from underpaint_picturebook.captions import HELD_OUT_COLOURS, STATED_RELATIONS, Mention
 from underpaint_picturebook.objects import OBJECTS
 from underpaint_picturebook.palette import COLOURS
 from underpaint_picturebook.styles import STYLE_WORDS, STYLES
@@ -86,8 +86,12 @@ def facts(telling: Telling) -> Facts:
 
 
 def lexicon() -> list[Telling]:
-    """Return the shortest tellings: each object, in each colour too, each ground and each style."""
-    nouns = [Mention(noun, colour) for noun in OBJECTS for colour in ("", *COLOURS)]
+    """Return the shortest tellings: each object, in each colour too, each ground and each style.
+
+    Pairs kept out of training are left out here as well: they would be learnt as always false.
+    """
+    pairs = [(noun, colour) for noun in OBJECTS for colour in ("", *COLOURS)]
+    nouns = [Mention(*pair) for pair in pairs if pair not in HELD_OUT_COLOURS]
     return [
         *(Telling((mention,)) for mention in nouns),
         *(Telling((), background=name) for name in SIMPLE if name != "plain"),
