@@ -194,7 +194,7 @@ def show(summary: dict[str, Any]) -> None:
     table = Table("measure", "value", title="Blended Latent Diffusion")
     for name, value in summary.items():
         text = f"{value:.3f}" if isinstance(value, float) else str(value)
-        table.add_row(name, "no scorer" if value is None else text)
+        table.add_row(name, "-" if value is None else text)
     Console().print(table)
 
 
