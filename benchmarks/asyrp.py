@@ -11,7 +11,7 @@ Of each: success (the judge sees the new place and still the object), whether th
 there, and the error inside it: mean absolute difference to the plain picture where the judge sees
 the object in both, in levels of 255.
 
-    python -m benchmarks.asyrp night --json-out benchmarks/results/asyrp.jsonl
+    python -m benchmarks.asyrp night --json-out benchmarks/results/asyrp-night.jsonl
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ OBJECTS = (
     ("purple", "cake"), ("yellow", "bird"),
 )  # fmt: skip
 """Seed k takes object k modulo their number. The shipped attributes were trained on the first
-eight, with the same seeds: the others are new to them."""
+eight, with seeds 0 to 15: the others are new to them."""
 TRAINED = 8
 
 PLACES = {"on grass": "grass", "at night": "night", "in the snow": "snow", "": "plain"}

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from underpaint import registry
 from underpaint.errors import UnknownNameError
 from underpaint.testing import EditSession, toy_pipeline
 from underpaint_asyrp import Asyrp, Attribute, UnusableAttributeError
+from underpaint_asyrp.attribute import shipped
 from underpaint_asyrp.directions import ConstantDirection, ConvDirection
 
 KINDS = [
@@ -98,6 +100,16 @@ def test_a_spoilt_file_is_refused(make_attribute, how):
 def test_an_unknown_name_is_answered_with_the_names_there_are():
     with pytest.raises(UnknownNameError, match=r"No attribute 'nihgt'\. Valid: "):
         EditSession()(Asyrp(attributes={"nihgt": 1.0}))
+
+
+def test_the_shipped_attributes_are_picturebooks():
+    from underpaint_engines.checkpoint import open_checkpoint
+
+    _, folder = registry.locate_model("picturebook")
+    digest = open_checkpoint(folder).digest
+    facts = {name: Attribute.load(name).facts for name in shipped()}
+    assert facts.keys() == {"night", "snow"}
+    assert {each.model_digest for each in facts.values()} == {digest}
 
 
 def test_no_attribute_at_all_is_an_error():

@@ -120,7 +120,7 @@ def test_the_prompt_objective_is_the_distance_to_the_targets_prediction(guidance
     )
     assert loss == pytest.approx(float((before - after).abs().mean()), rel=0.05)
     losses = train(pipe, make_plan(epochs=8, **settings)).facts.training["losses"]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 def test_an_interrupted_training_ends_as_if_it_had_not_been(pipe, tmp_path):

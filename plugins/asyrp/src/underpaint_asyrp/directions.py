@@ -37,8 +37,8 @@ class ConvDirection(nn.Module):
         self.enter = nn.Conv2d(channels, channels, 1)
         self.norm = nn.GroupNorm(math.gcd(GROUPS, channels // LEAST_CHANNELS), channels, eps=1e-6)
         self.leave = nn.Conv2d(channels, channels, 1)
-        for weight in self.leave.parameters():
-            nn.init.normal_(weight, std=LEAST_START)
+        for weight, spread in zip(self.leave.parameters(), (LEAST_START, 0.0), strict=True):
+            nn.init.normal_(weight, std=spread)
 
     def forward(self, hidden: Tensor, t: int) -> Tensor:
         """Return the delta ``[B, C, h, w]`` of h ``[B, C, h, w]`` at timestep `t`."""
