@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
 
 from torch import Tensor
 from underpaint.errors import NotOfferedError
-from underpaint.result import Result, WordMaps
 from underpaint.run import Run
 
 
@@ -32,27 +29,3 @@ def best_first(prompts: Sequence[str], scores: Sequence[float]) -> list[int]:
         for place, index in zip(places, ranked, strict=True):
             order[place] = index
     return order
-
-
-def reorder(result: Result, order: Sequence[int]) -> Result:
-    """Return the result with its images, and all that belongs to them, in another order."""
-
-    def ordered(values: Sequence[Any]) -> list[Any]:
-        return [values[index] for index in order]
-
-    maps = result.word_maps
-    return replace(
-        result,
-        images=ordered(result.images),
-        branches={name: ordered(images) for name, images in result.branches.items()},
-        latents=result.latents[list(order)],
-        seeds=tuple(ordered(result.seeds)),
-        reports={name: ordered(values) for name, values in result.reports.items()},
-        word_maps=None
-        if maps is None
-        else WordMaps(
-            {name: ordered(values) for name, values in maps.values.items()},
-            {name: ordered(tokens) for name, tokens in maps.tokens.items()},
-            maps.name,
-        ),
-    )

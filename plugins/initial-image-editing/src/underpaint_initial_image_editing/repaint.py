@@ -25,7 +25,7 @@ from underpaint.run import Run, seed_noise
 
 from underpaint_initial_image_editing.blocks import starting_alike
 from underpaint_initial_image_editing.boxes import Box
-from underpaint_initial_image_editing.ranking import best_first, reorder, score
+from underpaint_initial_image_editing.ranking import best_first, score
 from underpaint_initial_image_editing.region import Region
 
 BASE = "base"
@@ -143,4 +143,4 @@ class RepaintRun:
             )
             return replace(result, warnings=(*result.warnings, reason))
         scores = cast("list[float]", result.reports[SCORE])
-        return reorder(result, best_first(request.prompts, scores))
+        return result.reordered(best_first(request.prompts, scores))
