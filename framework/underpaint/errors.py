@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class UnderpaintError(Exception):
@@ -50,6 +54,10 @@ class NonFiniteError(UnderpaintError, ArithmeticError):
     """NaN or infinity where numbers were expected."""
 
 
+class ExplodingGradientError(UnderpaintError, ArithmeticError):
+    """A guidance would change a step by many times what is there; the message names the plugin."""
+
+
 class CancelledError(UnderpaintError):
     """The call was cancelled from another thread; nothing was written."""
 
@@ -60,3 +68,12 @@ def choices(asked: str, valid: Iterable[str]) -> str:
     nearest = get_close_matches(asked, names, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     return f"Valid: {', '.join(map(repr, names)) or '(none)'}.{hint}"
+
+
+def check_finite(name: str, value: Tensor) -> Tensor:
+    """Return `value`, or raise NonFiniteError naming it."""
+    finite = value.isfinite()
+    if not bool(finite.all()):
+        bad = int((~finite).sum())
+        raise NonFiniteError(f"{name} holds {bad} NaN or infinite values of {value.numel()}.")
+    return value

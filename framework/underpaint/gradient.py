@@ -2,51 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from underpaint.errors import PluginError
+from underpaint import soundness
 from underpaint.layout import Layout
-from underpaint.maps import AttentionMaps
 from underpaint.outputs import Cotangents, Outputs
 from underpaint.records import Guidance, Observation
 from underpaint.schedule import x0_from_noise
 from underpaint.step import Step
+from underpaint.through import linearize_through
+
+Slopes = dict[tuple[str, str], Tensor]
+"""Gradients by what they are with respect to, e.g. ("maps", site name); absent is zero."""
+
+_SAMPLE, _NOISE = ("sample", ""), ("noise", "")
 
 
 def descend(step: Step, guidances: Sequence[Guidance]) -> tuple[Outputs, Tensor]:
     """Return the outputs at the step's latents and the gradient of ``sum scale * energy``.
 
-    The gradient is with respect to the latents, ``[T, C, h, w]``: through the UNet (one pullback)
-    and through the direct path from the latent to x0. Energies see only small leaf tensors, so
+    The gradient is with respect to the latents, ``[T, C, h, w]``: through the UNet (one pullback
+    for all guidances that move the same branches) and through the direct path from the latent to
+    x0; it is zero for branches that no guidance moves. Energies see only small leaf tensors, so
     they run in plain autograd whatever engine computes the pullback.
+
+    Parameters
+    ----------
+    guidances : of one destination (`into`).
+
+    Raises
+    ------
+    PluginError
+        If a guidance moves an unknown branch, or an energy has another shape than ``[I]``.
+    NonFiniteError, ExplodingGradientError
+        If the gradient is no number, or out of all proportion to what it is added to.
     """
-    outputs, pullback = step.linearize()
+    soundness.check_branches(step, guidances)
+    through = {(branch, half) for g in guidances for branch in g.branches for half in g.halves}
+    outputs, pullback = linearize_through(step, through)
+    leaves = _leaves(outputs)
     with torch.enable_grad():
-        sample = outputs.sample.detach().requires_grad_()
-        leaves = _leaves(outputs)
-        observation = _observe(step, sample, leaves)
-        total = torch.stack([g.scale * _energy(g, observation) for g in guidances]).sum()
-    tensors = [sample, leaves.noise, *_values(leaves.maps), *leaves.features.values()]
-    gradients = torch.autograd.grad(total, tensors, allow_unused=True)
-    direct, noise, *rest = gradients
-    names = [site.name for site in leaves.maps.values] if leaves.maps else []
-    cotangents = Cotangents(
-        noise,
-        _present(names, rest[: len(names)]),
-        _present(list(leaves.features), rest[len(names) :]),
-    )
-    gradient = sum_rows(pullback(cotangents), outputs.layout)
-    return outputs, gradient if direct is None else gradient + direct
+        observation = _observe(step, leaves)
+    gradient = torch.zeros_like(leaves.sample)
+    for branches, group in groupby(sorted(guidances, key=_branches), key=_branches):
+        slopes = _add(_slopes(step, g, leaves, observation) for g in group)
+        moved = [i for name in branches for i in step.layout.trajectories_of(name)]
+        direct = slopes.get(_SAMPLE, torch.zeros_like(gradient))
+        total = direct + sum_rows(pullback(_cotangents(slopes)), step.layout)
+        gradient[moved] = total[moved]
+    soundness.check_change(step, guidances, gradient, observation)
+    return outputs, gradient
 
 
 def sum_rows(rows: Tensor, layout: Layout) -> Tensor:
     """Add up the gradients of the rows of each trajectory: ``[R, ...]`` -> ``[T, ...]``."""
     total = rows.new_zeros(layout.trajectories, *rows.shape[1:])
     return total.index_add(0, layout.trajectory_of_row.to(rows.device), rows)
+
+
+def _branches(guidance: Guidance) -> list[str]:
+    return sorted(set(guidance.branches))
 
 
 def _leaves(outputs: Outputs) -> Outputs:
@@ -56,33 +76,53 @@ def _leaves(outputs: Outputs) -> Outputs:
     maps = outputs.maps
     return replace(
         outputs,
+        sample=leaf(outputs.sample),
         noise=leaf(outputs.noise),
         maps=maps and replace(maps, values={s: leaf(v) for s, v in maps.values.items()}),
         features={name: leaf(value) for name, value in outputs.features.items()},
     )
 
 
-def _observe(step: Step, sample: Tensor, leaves: Outputs) -> Observation:
+def _observe(step: Step, leaves: Outputs) -> Observation:
     noise = step.combine(leaves)
-    x0 = x0_from_noise(sample, noise, step.alpha)
-    return Observation(sample, noise, x0, leaves.maps, leaves.features)
+    x0 = x0_from_noise(leaves.sample, noise, step.alpha)
+    return Observation(leaves.sample, noise, x0, leaves.maps, leaves.features)
 
 
-def _energy(guidance: Guidance, observation: Observation) -> Tensor:
-    value = guidance.energy(observation)
-    if value.dim() != 1 or not value.requires_grad:
-        raise PluginError(
-            f"An energy returned shape {tuple(value.shape)}"
-            f"{'' if value.requires_grad else ' without a gradient'}; it must return one "
-            "differentiable scalar per image, shape [I]."
-        )
-    return value.sum()
+def _slopes(step: Step, guidance: Guidance, leaves: Outputs, observation: Observation) -> Slopes:
+    """Return the gradients of one scaled energy; rows that it does not go through are zero."""
+    maps = leaves.maps.values if leaves.maps else {}
+    tensors = {
+        _SAMPLE: leaves.sample,
+        _NOISE: leaves.noise,
+        **{("maps", site.name): value for site, value in maps.items()},
+        **{("features", name): value for name, value in leaves.features.items()},
+    }
+    with torch.enable_grad():
+        values = soundness.check_energy(step, guidance, guidance.energy(observation))
+        total = guidance.scale * values.sum()
+    # The graph is kept: further energies share the part from the leaves to noise and x0.
+    found = torch.autograd.grad(total, list(tensors.values()), retain_graph=True, allow_unused=True)
+    slopes = {key: value for key, value in zip(tensors, found, strict=True) if value is not None}
+    soundness.check_slopes(step, guidance, slopes.values())
+    shut = [i for i, row in enumerate(step.layout.rows) if row.half not in guidance.halves]
+    closed = torch.tensor(shut, dtype=torch.int64, device=leaves.noise.device)
+    return {
+        key: value if key == _SAMPLE else value.index_fill(0, closed, 0)
+        for key, value in slopes.items()
+    }
 
 
-def _values(maps: AttentionMaps | None) -> list[Tensor]:
-    return list(maps.values.values()) if maps else []
+def _add(parts: Iterable[Slopes]) -> Slopes:
+    total: Slopes = {}
+    for part in parts:
+        for key, value in part.items():
+            total[key] = total[key] + value if key in total else value
+    return total
 
 
-def _present(names: list[str], gradients: Sequence[Tensor | None]) -> dict[str, Tensor]:
-    pairs = zip(names, gradients, strict=True)
-    return {name: value for name, value in pairs if value is not None}
+def _cotangents(slopes: Slopes) -> Cotangents:
+    def of(kind: str) -> dict[str, Tensor]:
+        return {name: value for (own, name), value in slopes.items() if own == kind}
+
+    return Cotangents(slopes.get(_NOISE), of("maps"), of("features"))

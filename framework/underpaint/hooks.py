@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import reduce
 from itertools import chain, zip_longest
 from operator import or_
@@ -119,10 +120,15 @@ class Hooks:
         return edits
 
     def guidance(self, step: Step) -> tuple[Guidance, ...]:
-        """Return all energies of a step."""
+        """Return all energies of a step; each names its plugin."""
         if "guidance" not in self._used:
             return ()
-        return tuple(chain.from_iterable(_in_order(self._hook.guidance(step=step))))
+        asked = {name: self._alone("guidance", name)(step=step) for name in self._plugins}
+        return tuple(
+            replace(guidance, plugin=name)
+            for name, values in asked.items()
+            for guidance in chain.from_iterable(values)
+        )
 
     def combine(self, step: Step, outputs: Outputs) -> Tensor:
         """Return epsilon per trajectory."""
@@ -199,15 +205,19 @@ class Hooks:
     def _author(self, step: Step, edits: Sequence[AttentionEdit], index: int) -> str:
         """Return the plugin whose edit stands at `index`; asks again, one plugin at a time."""
         count = 0
-        for name, plugin in self._plugins.items():
-            others = [p for p in self._plugins.values() if p is not plugin]
-            alone = self._manager.subset_hook_caller("attention_edits", others)
+        for name in self._plugins:
+            alone = self._alone("attention_edits", name)
             count += sum(len(value) for value in alone(step=step))
             if index < count:
                 return repr(name)
         raise PluginError(
             f"attention_edits gave {len(edits)} edits, then {count} when asked again."
         )
+
+    def _alone(self, hook: str, name: str) -> pluggy.HookCaller:
+        """Return a caller of a hook that asks one plugin."""
+        others = [plugin for other, plugin in self._plugins.items() if other != name]
+        return self._manager.subset_hook_caller(hook, others)
 
     def _check_one_replacement(self, hook: str) -> None:
         implementations = getattr(self._hook, hook).get_hookimpls()

@@ -53,7 +53,7 @@ def pack_edits(
         target = layout.rows_of(edit.target, edit.half)
         if not target:
             continue
-        if _reads_source(edit):
+        if reads_source(edit):
             inputs.source_row[target] = inputs.source_row.new_tensor(_source(edit, layout))
         if edit.cross_map is not None:
             inputs.cross_map[target] = edit.cross_map.to(inputs.cross_map)
@@ -86,7 +86,7 @@ def find_conflict(edits: Sequence[AttentionEdit]) -> tuple[int, int, str] | None
 
 
 def _shared(a: AttentionEdit, b: AttentionEdit) -> str | None:
-    if a.source != b.source and _reads_source(a) and _reads_source(b):
+    if a.source != b.source and reads_source(a) and reads_source(b):
         return f"the source row ({a.source!r} and {b.source!r})"
     for field in ("cross_map", "cross_scale"):
         if getattr(a, field) is not None and getattr(b, field) is not None:
@@ -98,7 +98,8 @@ def _shared(a: AttentionEdit, b: AttentionEdit) -> str | None:
     return f"the cross_bias of {sorted(both)[0]}" if both else None
 
 
-def _reads_source(edit: AttentionEdit) -> bool:
+def reads_source(edit: AttentionEdit) -> bool:
+    """Tell whether an edit takes anything from its source's row."""
     return edit.cross_map is not None or any(getattr(edit, gate) for gate in _GATES)
 
 

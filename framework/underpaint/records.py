@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from underpaint.errors import InvalidRequestError, NonFiniteError
+from underpaint.errors import InvalidRequestError
+from underpaint.errors import check_finite as check_finite  # noqa: PLC0414 - it is part of this module
 from underpaint.sites import SiteSelector
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ MAIN = "main"
 """Name of the branch that every request has: the image that was asked for."""
 
 Half = Literal["uncond", "cond"]
+Into = Literal["noise", "latents"]
 Heads = Literal["mean", "all"]
 Wrt = Literal["sample", "context", "hidden_delta"]
 MoveKind = Literal["denoise", "invert", "renoise"]
@@ -283,16 +285,16 @@ class Guidance:
     gradient is added to epsilon, ``noise += scale * sqrt(1 - alpha) * grad`` (arXiv 2306.00986);
     with ``into="latents"`` the latent moves, ``sample -= scale * grad``, and the model predicts
     again there (arXiv 2302.03027).
+
+    The gradient moves the latents of `branches` alone: a source that an energy compares with stays.
+    It goes through the UNet by the rows of `halves`: fewer cost less (an energy of the cond row's
+    maps: ``("cond",)``), and ``()`` leaves only the direct path from the latent to x0, for which no
+    gradient of the UNet is needed. `plugin`, who gave it, is filled in by the framework.
     """
 
     energy: Callable[[Observation], Tensor]
     scale: float = 1.0
-    into: Literal["noise", "latents"] = "noise"
-
-
-def check_finite(name: str, value: Tensor) -> Tensor:
-    """Return `value`, or raise NonFiniteError naming it."""
-    if not bool(torch.isfinite(value).all()):
-        bad = int((~torch.isfinite(value)).sum())
-        raise NonFiniteError(f"{name} holds {bad} NaN or infinite values of {value.numel()}.")
-    return value
+    into: Into = "noise"
+    branches: tuple[str, ...] = (MAIN,)
+    halves: tuple[Half, ...] = ("uncond", "cond")
+    plugin: str = ""

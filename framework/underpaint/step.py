@@ -81,6 +81,7 @@ class Step:
         context: Conditioning | None = None,
         hidden_delta: Tensor | None = None,
         taps: Iterable[Tap] | None = None,
+        rows: Layout | None = None,
     ) -> Outputs:
         """Run the UNet once, with all plugins' edits.
 
@@ -91,11 +92,11 @@ class Step:
         context : other text embeddings.
         hidden_delta : ``[R, C', h', w']`` for the chosen rows, added to the mid block's output.
         taps : other readings; None takes those in `needs` whose window holds this step.
+        rows : these very rows, in place of `branches` and `halves`.
         """
         layout, latents, call = self._call(
+            rows or self._rows(branches, halves),
             sample=sample,
-            branches=branches,
-            halves=halves,
             context=context,
             hidden_delta=hidden_delta,
             taps=taps,
@@ -111,6 +112,7 @@ class Step:
         context: Conditioning | None = None,
         hidden_delta: Tensor | None = None,
         taps: Iterable[Tap] | None = None,
+        rows: Layout | None = None,
         wrt: Wrt = "sample",
     ) -> tuple[Outputs, RowPullback]:
         """Run the UNet once and return its outputs with a pullback onto `wrt`, by row.
@@ -129,9 +131,8 @@ class Step:
                 f"Return Needs(gradient=frozenset({{{wrt!r}}})) from needs(request)."
             )
         layout, latents, call = self._call(
+            rows or self._rows(branches, halves),
             sample=sample,
-            branches=branches,
-            halves=halves,
             context=context,
             hidden_delta=hidden_delta,
             taps=taps,
@@ -150,10 +151,9 @@ class Step:
 
     def _call(
         self,
+        layout: Layout,
         *,
         sample: Tensor | None,
-        branches: Iterable[str] | None,
-        halves: Iterable[Half] | None,
         context: Conditioning | None,
         hidden_delta: Tensor | None,
         taps: Iterable[Tap] | None,
@@ -163,7 +163,6 @@ class Step:
                 f"Step {self.index} adds a hidden delta, which no plugin asked for. "
                 "Return Needs(hidden_delta=True) from needs(request)."
             )
-        layout = self._rows(branches, halves)
         latents = self.latents if sample is None else sample
         model = self.run.request.model
         asked = self.run.needs.taps if taps is None else tuple(taps)
