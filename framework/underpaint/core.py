@@ -16,6 +16,7 @@ from underpaint.records import Conditioning, Move, Prediction
 from underpaint.request import Request
 from underpaint.result import Result
 from underpaint.run import Run, seed_noise
+from underpaint.soundness import check_fields
 from underpaint.step import Step
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Core:
     def predict(self, step: Step) -> Prediction:
         """Evaluate, combine, guide (arXiv 2306.00986, eq. 3; arXiv 2302.03027, alg. 1)."""
         guidances = self.hooks.guidance(step)
+        for guidance in guidances:
+            check_fields(step, guidance)
         moving = [g for g in guidances if g.into == "latents"]
         if moving:
             _, gradient = descend(step, moving)

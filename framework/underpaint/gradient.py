@@ -38,11 +38,10 @@ def descend(step: Step, guidances: Sequence[Guidance]) -> tuple[Outputs, Tensor]
     Raises
     ------
     PluginError
-        If a guidance moves an unknown branch, or an energy has another shape than ``[I]``.
+        If an energy has another shape than ``[I]``.
     NonFiniteError, ExplodingGradientError
         If the gradient is no number, or out of all proportion to what it is added to.
     """
-    soundness.check_branches(step, guidances)
     through = {(branch, half) for g in guidances for branch in g.branches for half in g.halves}
     outputs, pullback = linearize_through(step, through)
     leaves = _leaves(outputs)

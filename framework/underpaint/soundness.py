@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from underpaint.errors import ExplodingGradientError, NonFiniteError, PluginError, choices
-from underpaint.records import Guidance, Observation
+from underpaint.records import Guidance, Half, Into, Observation
 from underpaint.step import Step
 
 LARGEST_CHANGE = 10.0
@@ -22,16 +23,20 @@ no picture any more, and the next steps usually end in NaN.
 _ADVICE = "Lower its weight or scale, or guide fewer steps (a shorter window)."
 
 
-def check_branches(step: Step, guidances: Sequence[Guidance]) -> None:
-    """Raise PluginError if a guidance moves no branch, or one that the run does not have."""
-    known = step.layout.branches
-    for guidance in guidances:
-        if not guidance.branches:
-            raise PluginError(f"{_names([guidance])} guides no branch: Guidance(branches=()).")
-        for name in guidance.branches:
+def check_fields(step: Step, guidance: Guidance) -> None:
+    """Raise PluginError if a guidance names a destination, half or branch that does not exist."""
+    if not guidance.branches:
+        raise PluginError(f"{_names([guidance])} guides no branch: Guidance(branches=()).")
+    fields: tuple[tuple[str, Iterable[str], Iterable[str]], ...] = (
+        ("into", (guidance.into,), get_args(Into)),
+        ("half", guidance.halves, get_args(Half)),
+        ("branch", guidance.branches, step.layout.branches),
+    )
+    for field, given, known in fields:
+        for name in given:
             if name not in known:
                 raise PluginError(
-                    f"{_names([guidance])} guides branch {name!r}, which the run does not have. "
+                    f"{_names([guidance])} guides {field} {name!r}, which the run does not have. "
                     f"{choices(name, known)}"
                 )
 
