@@ -101,7 +101,15 @@ def attention_edits(step: Step) -> Sequence[AttentionEdit] | None:
 
 @hookspec
 def guidance(step: Step) -> Sequence[Guidance] | None:
-    """Return the energies to go down at this step. Collected; one pullback per destination."""
+    """Return the energies to go down at this step. Collected.
+
+    Asked of one plugin at a time, so that an error names its own. An energy maps an `Observation`
+    (maps, features, noise, x0, sample) to one scalar per image. It moves the latents of
+    ``Guidance.branches`` alone, through the UNet's rows of ``Guidance.halves``; the other rows, and
+    steps without guidance, are evaluated without a gradient. One pullback for all energies of one
+    destination that move the same branches. An energy or a gradient that is no number, or would
+    change the step by more than ten times what is there, is an error.
+    """
 
 
 @hookspec(firstresult=True)

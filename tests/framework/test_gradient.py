@@ -16,10 +16,8 @@ from underpaint import (
     schedule,
 )
 from underpaint.gradient import descend
-from underpaint.layout import Layout
 from underpaint.sites import SiteSelector
 from underpaint.testing import EditSession, ToyEngine
-from underpaint.through import linearize_through
 from underpaint_engines import pytorch
 
 PREDICTIONS = ["epsilon", "v_prediction"]
@@ -214,117 +212,3 @@ def test_guidances_of_other_branches_and_halves_do_not_mix(make_method):
     together, apart = found[0]
     assert torch.allclose(together, apart, atol=1e-9)
     assert together[1].any()
-
-
-@pytest.fixture
-def counted(monkeypatch):
-    """Count rows: (what was called, rows)."""
-    calls = []
-    for name in ("predict", "linearize"):
-        original = getattr(ToyEngine, name)
-
-        def count(self, call, *rest, name=name, original=original):
-            calls.append((name, len(call.sample)))
-            return original(self, call, *rest)
-
-        monkeypatch.setattr(ToyEngine, name, count)
-    return calls
-
-
-class Guides(PromptToPromptLike):
-    """Without edits: guides at the first step alone."""
-
-    attention_edits = None
-
-    def __init__(self, **options):
-        self.guidance_options = options
-
-    @hookimpl
-    def guidance(self, step):
-        if step.index == 0:
-            return [Guidance(ENERGIES["all"], 1e-3, **self.guidance_options)]
-        return None
-
-
-@pytest.mark.parametrize(
-    ("options", "first"),
-    [
-        ({}, [("linearize", 2), ("predict", 2)]),
-        ({"halves": ("cond",)}, [("linearize", 1), ("predict", 3)]),
-        ({"halves": ()}, [("predict", 4)]),
-        ({"branches": ("main", "source")}, [("linearize", 4)]),
-        ({"into": "latents"}, [("linearize", 2), ("predict", 2), ("predict", 4)]),
-    ],
-)
-def test_a_step_linearises_the_rows_it_goes_through_and_no_others(
-    edit_session, make_method, counted, options, first
-):
-    edit_session(make_method(lambda: Guides(**options)), num_inference_steps=3)
-    assert counted == [*first, ("predict", 4), ("predict", 4)]
-
-
-def test_rows_that_an_edit_joins_stay_together(edit_session, make_method, counted):
-    class Joined(Guides):
-        attention_edits = PromptToPromptLike.attention_edits
-
-    edit_session(make_method(lambda: Joined(halves=("cond",))), num_inference_steps=1)
-    assert counted == [("linearize", 2), ("predict", 2)]
-
-
-def test_without_a_gradient_of_the_unet_none_need_be_asked_for(edit_session, make_method, counted):
-    class Direct:
-        @hookimpl
-        def guidance(self):
-            return [Guidance(lambda seen: seen.x0.square().mean((1, 2, 3)), 5.0, halves=())]
-
-    changed = edit_session(make_method(Direct), output_type="latent")
-    assert {name for name, _ in counted} == {"predict"}
-    plain = edit_session(output_type="latent")
-    assert (changed.latents - plain.latents).abs().max() > 1e-3
-
-
-def test_the_response_to_the_scale_is_smooth(edit_session, make_method):
-    def latents(scale):
-        class Scaled(Guides):
-            @hookimpl
-            def guidance(self):
-                return [Guidance(ENERGIES["x0"], scale)]
-
-        edit = make_method(lambda: Scaled())
-        return edit_session(edit, output_type="latent").latents
-
-    plain = latents(0.0)
-    scales = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-    changes = [float((latents(scale) - plain).norm() / plain.norm()) for scale in scales]
-    assert changes == sorted(changes)
-    assert 0 < changes[0] < 1e-3
-    assert changes[2] / changes[1] == pytest.approx(10, rel=0.1)
-    assert changes[3] / changes[2] == pytest.approx(10, rel=0.3)
-
-
-def test_scale_zero_is_no_guidance(edit_session, make_method):
-    class Zero(Guides):
-        branches = None
-
-        @hookimpl
-        def guidance(self):
-            return [Guidance(lambda seen: seen.x0.square().mean((1, 2, 3)), 0.0)]
-
-    guided = edit_session(make_method(Zero), output_type="latent").latents
-    assert torch.allclose(guided, edit_session(output_type="latent").latents, atol=1e-6)
-
-
-def test_the_layout_of_joined_parts_is_the_runs(make_method):
-    layouts = []
-
-    def look(step):
-        outputs, _ = linearize_through(step, [("main", "uncond")])
-        whole = step.evaluate()
-        layouts.append(outputs.layout)
-        assert torch.allclose(outputs.noise, whole.noise, atol=1e-5)
-        for site, value in whole.maps.values.items():
-            assert torch.allclose(outputs.maps.values[site], value, atol=1e-5)
-        assert torch.allclose(outputs.features["mid_block"], whole.features["mid_block"], atol=1e-5)
-
-    EditSession()(make_method(lambda: Looks(look)), prompt=["a dog", "a cat"])
-    assert layouts == [Layout.of(2, ("main", "source"), ("main", "source"))]
