@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from underpaint import Trajectory
+from underpaint.trajectory import Tuned
 from underpaint.errors import (
     TrajectoryMismatchError,
 )
@@ -15,7 +16,7 @@ from tests.framework.pictures import PROMPT, picture
 
 def test_a_trajectory_survives_its_file(tmp_path):
     path = toy_pipeline().invert(picture(), PROMPT, num_inference_steps=3)
-    with_words = replace(path, embeddings=torch.randn(3, 77, 8))
+    tuned = Tuned(path.levels, torch.randn(3, 1, 77, 8), 4.0, ("",), {"method": "test"})
     with_words.save(tmp_path / "cat.safetensors")
     read = Trajectory.load(tmp_path / "cat.safetensors")
     assert (read.levels, read.prompts, read.made_by) == (path.levels, path.prompts, path.made_by)
