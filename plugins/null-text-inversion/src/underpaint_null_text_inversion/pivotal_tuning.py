@@ -120,8 +120,8 @@ class TuningRun:
             x0 = x0_from_noise(step.latents, noise, step.alpha)
             landed = ddim_step(x0, noise, step.next_alpha)
             loss = (landed - pivot).square().mean((1, 2, 3))  # [I]
+            (cotangent,) = torch.autograd.grad(loss.sum(), uncond)
         check_finite(f"The distance to the path while step {step.index} was tuned", loss)
-        (cotangent,) = torch.autograd.grad(loss.sum(), uncond)
         gradient = pullback(Cotangents(noise=cotangent))
         return loss.detach(), check_finite(
             f"The gradient while step {step.index} was tuned", gradient
