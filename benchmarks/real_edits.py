@@ -30,6 +30,7 @@ from rich.progress import track
 from rich.table import Table
 from underpaint import Method, Pipeline, Trajectory
 from underpaint_inversion import NegativePromptInversion, ProxEdit
+from underpaint_null_text_inversion import NullTextInversion
 from underpaint_picturebook.judge import Judge
 from underpaint_picturebook.objects import OBJECTS
 from underpaint_picturebook.train.data import FIRST_TEST_SEED
@@ -62,6 +63,7 @@ PROX = ProxEdit.model_validate({"inversion_guidance": {}})
 WAYS: dict[str, Way] = {
     "DDIM": Way(),
     "DDIM, refined": Way(refinements=2),
+    "null-text": Way(beside=(NullTextInversion.model_validate({}),)),
     "negative-prompt": Way(beside=(NegativePromptInversion.model_validate({}),)),
     "ProxEdit": Way(beside=(PROX,)),
     "Direct": Way(follow=True),

@@ -29,6 +29,15 @@ class Method(BaseModel):
         """Return the plugin of one run; its attributes are that run's state."""
         raise NotImplementedError(f"{type(self).__name__}.start")
 
+    def tuning(self) -> Method | None:
+        """Return what is to run once along a picture's path before this edit, or None.
+
+        That run denoises the picture alone, from the path's noise, with the path's prompt and the
+        call's guidance. The embeddings that it reports as `underpaint.tuning.TUNED` are kept in
+        the trajectory, where this edit finds them (``run.request.trajectory.tuned``).
+        """
+        return None
+
     def describe(self) -> dict[str, Any]:
         """Return the JSON form of the edit: its method and its parameters."""
         return {"method": self.method, **self.model_dump(mode="json")}

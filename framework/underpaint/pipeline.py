@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ from underpaint.result import Result
 from underpaint.run import Scorer
 from underpaint.schedule import Spacing
 from underpaint.trajectory import Trajectory
+from underpaint.tuning import tune
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +100,7 @@ class Pipeline:
         attention_per_step: bool = False,
         callback_on_step_end: StepCallback | None = None,
         callback_on_inversion_step_end: StepCallback | None = None,
+        callback_on_tuning_step_end: StepCallback | None = None,
         cancel: CancelToken | None = None,
     ) -> Result:
         """Generate an image per prompt, with edits.
@@ -127,6 +130,7 @@ class Pipeline:
         attention_per_step : keep them for every step.
         callback_on_step_end : as in diffusers.
         callback_on_inversion_step_end : the same, while `image` is inverted.
+        callback_on_tuning_step_end : the same, while an edit tunes embeddings along its path.
         cancel : stops the call from another thread, before its next step.
 
         Raises
@@ -165,6 +169,7 @@ class Pipeline:
         if inversion is not None:
             path = self._invert(inversion, callback_on_inversion_step_end, cancel)
             plan = plan.along(path)
+        plan = self._tune(plan, callback_on_tuning_step_end, cancel)
         return self._serve(plan, started, output_type, callback_on_step_end, cancel)
 
     def invert(
@@ -245,11 +250,22 @@ class Pipeline:
         cancel: CancelToken | None = None,
         cache: bool = True,
     ) -> Trajectory:
-        def serve(inverting: Request) -> Result:
-            plan = Plan.make(inverting, self.engine, record=False)
-            return self._serve(plan, time.perf_counter(), "latent", callback, cancel)
-
+        serve = partial(self._latents, callback, cancel)
         return invert(request, self.engine, serve, cache=cache)
+
+    def _tune(self, plan: Plan, callback: StepCallback | None, cancel: CancelToken | None) -> Plan:
+        """Return the plan with the trajectory tuned, if an edit wants that."""
+        path, warnings = tune(plan.request, self.engine, partial(self._latents, callback, cancel))
+        if path is None or path is plan.request.trajectory:
+            return plan
+        plan = plan.along(path)
+        return replace(plan, warnings=(*plan.warnings, *warnings))
+
+    def _latents(
+        self, callback: StepCallback | None, cancel: CancelToken | None, request: Request
+    ) -> Result:
+        plan = Plan.make(request, self.engine, record=False)
+        return self._serve(plan, time.perf_counter(), "latent", callback, cancel)
 
     def _serve(
         self,

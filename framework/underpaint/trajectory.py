@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,56 @@ from torch import Tensor
 from underpaint.errors import TrajectoryMismatchError
 from underpaint.records import Move
 from underpaint.schedule import NoiseSchedule, add_noise
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """Uncond embeddings that were tuned along a path (null-text inversion, arXiv 2211.09794).
+
+    Attributes
+    ----------
+    levels : the S+1 noise levels of the moves they were tuned on, noisiest first.
+    embeddings : ``[S, I, L, d]`` fp32, one per move; I may be 1 and then serves every image.
+    guidance_scale, negative_prompts : of the call they were tuned for; one prompt an embedding.
+    edit : JSON of the method that tuned them.
+    """
+
+    levels: tuple[int, ...]
+    embeddings: Tensor
+    guidance_scale: float
+    negative_prompts: tuple[str, ...]
+    edit: Mapping[str, Any]
+
+    def along(self, moves: Sequence[Move]) -> Tensor:
+        """Return the embeddings of some moves, ``[S, I, L, d]``.
+
+        Raises
+        ------
+        TrajectoryMismatchError
+            If a move leads from a level, or to one, for which none was tuned.
+        """
+        known = {pair: i for i, pair in enumerate(zip(self.levels, self.levels[1:], strict=False))}
+        # The model is not asked when noise is added: such a move may have any embedding.
+        wanted = [(m.t, m.next_t) if m.kind == "denoise" else next(iter(known)) for m in moves]
+        for pair in wanted:
+            if pair not in known:
+                raise TrajectoryMismatchError(
+                    f"The trajectory's embeddings were tuned ({self.edit['method']}) on "
+                    f"{len(known)} steps from level {self.levels[0]}, none of which leads from "
+                    f"{pair[0]} to {pair[1]}. Use that number of steps and spacing, or invert the "
+                    "picture again."
+                )
+        return self.embeddings[[known[pair] for pair in wanted]]
+
+    def take(self, images: Sequence[int]) -> Tuned:
+        """Return the embeddings of some images, in that order; one for all serves them too."""
+        if len(self.negative_prompts) == 1:
+            return self
+        return replace(
+            self,
+            embeddings=self.embeddings[:, list(images)],
+            negative_prompts=tuple(self.negative_prompts[image] for image in images),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +76,8 @@ class Trajectory:
     prompts : those it was made with: one per image, or one for all; empty where none was used.
     made_by : the method, e.g. ``ddim-inversion``.
     model_digest : digest of the model it was made with; empty for paths that used no model.
-    embeddings : per-step uncond embeddings ``[S, L, d]`` (null-text), or None.
+    tuned : uncond embeddings per step (null-text), or None; the method that had them tuned reads
+        them.
     """
 
     levels: tuple[int, ...]
@@ -33,7 +85,7 @@ class Trajectory:
     prompts: tuple[str, ...]
     made_by: str
     model_digest: str = ""
-    embeddings: Tensor | None = None
+    tuned: Tuned | None = None
 
     @classmethod
     def noised(
@@ -72,11 +124,12 @@ class Trajectory:
 
     def take(self, images: Sequence[int]) -> Trajectory:
         """Return the path of some images, in that order; one for all serves them too."""
+        tuned = self.tuned and self.tuned.take(images)
         if self.pivots.shape[1] == 1:
-            return self
+            return replace(self, tuned=tuned)
         known = [image for image in images if image < self.pivots.shape[1]]  # see `check`
         own = self.prompts if len(self.prompts) <= 1 else [self.prompts[image] for image in known]
-        return replace(self, pivots=self.pivots[:, known], prompts=tuple(own))
+        return replace(self, pivots=self.pivots[:, known], prompts=tuple(own), tuned=tuned)
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all; `load` reads it."""

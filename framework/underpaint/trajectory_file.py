@@ -14,7 +14,7 @@ from torch import Tensor
 
 from underpaint.errors import InvalidRequestError, TrajectoryMismatchError
 from underpaint.records import check_finite
-from underpaint.trajectory import Trajectory
+from underpaint.trajectory import Trajectory, Tuned
 
 FORMAT = "underpaint-trajectory-1"
 _PIVOTS, _EMBEDDINGS = "pivots", "embeddings"
@@ -59,16 +59,27 @@ def load(path: Path) -> Trajectory:
         ) from error
 
 
-def _encode(trajectory: Trajectory) -> bytes:
+def digest(trajectory: Trajectory) -> str:
+    """Return a digest of a trajectory's tensors."""
+    return _digest(_tensors(trajectory))
+
+
+def _tensors(trajectory: Trajectory) -> dict[str, Tensor]:
     tensors = {_PIVOTS: trajectory.pivots.cpu().contiguous()}
-    if trajectory.embeddings is not None:
-        tensors[_EMBEDDINGS] = trajectory.embeddings.cpu().contiguous()
+    if trajectory.tuned is not None:
+        tensors[_EMBEDDINGS] = trajectory.tuned.embeddings.cpu().contiguous()
+    return tensors
+
+
+def _encode(trajectory: Trajectory) -> bytes:
+    tensors = _tensors(trajectory)
     facts = {
         "format": FORMAT,
         "levels": list(trajectory.levels),
         "prompts": list(trajectory.prompts),
         "made_by": trajectory.made_by,
         "model_digest": trajectory.model_digest,
+        "tuned": trajectory.tuned and _facts(trajectory.tuned),
         "digest": _digest(tensors),
     }
     return bytes(to_bytes(tensors, {"underpaint": json.dumps(facts)}))
@@ -88,7 +99,30 @@ def _decode(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Trajectory:
         prompts=tuple(facts["prompts"]),
         made_by=facts["made_by"],
         model_digest=facts["model_digest"],
-        embeddings=tensors.get(_EMBEDDINGS),
+        tuned=_tuned(facts["tuned"], tensors[_EMBEDDINGS]) if facts.get("tuned") else None,
+    )
+
+
+def _facts(tuned: Tuned) -> dict[str, Any]:
+    return {
+        "levels": list(tuned.levels),
+        "guidance_scale": tuned.guidance_scale,
+        "negative_prompts": list(tuned.negative_prompts),
+        "edit": dict(tuned.edit),
+    }
+
+
+def _tuned(facts: dict[str, Any], embeddings: Tensor) -> Tuned:
+    levels, negatives = tuple(facts["levels"]), tuple(facts["negative_prompts"])
+    expected = (len(levels) - 1, len(negatives))
+    if embeddings.dim() != 4 or embeddings.shape[:2] != expected:
+        raise ValueError(f"{tuple(embeddings.shape)} embeddings for (steps, images) {expected}")
+    return Tuned(
+        levels=levels,
+        embeddings=check_finite(_EMBEDDINGS, embeddings),
+        guidance_scale=facts["guidance_scale"],
+        negative_prompts=negatives,
+        edit=facts["edit"],
     )
 
 

@@ -9,19 +9,23 @@ from underpaint.errors import (
     TrajectoryMismatchError,
 )
 from underpaint.testing import toy_pipeline
+from underpaint.trajectory import Tuned
 
 from tests.framework.pictures import PROMPT, picture
 
 
 def test_a_trajectory_survives_its_file(tmp_path):
     path = toy_pipeline().invert(picture(), PROMPT, num_inference_steps=3)
-    with_words = replace(path, embeddings=torch.randn(3, 77, 8))
+    tuned = Tuned(path.levels, torch.randn(3, 1, 77, 8), 4.0, ("",), {"method": "test"})
+    with_words = replace(path, tuned=tuned)
     with_words.save(tmp_path / "cat.safetensors")
     read = Trajectory.load(tmp_path / "cat.safetensors")
     assert (read.levels, read.prompts, read.made_by) == (path.levels, path.prompts, path.made_by)
     assert read.model_digest == path.model_digest
     assert torch.equal(read.pivots, path.pivots)
-    assert torch.equal(read.embeddings, with_words.embeddings)
+    assert torch.equal(read.tuned.embeddings, tuned.embeddings)
+    for fact in ("levels", "guidance_scale", "negative_prompts", "edit"):
+        assert getattr(read.tuned, fact) == getattr(tuned, fact)
 
 
 def test_a_corrupt_or_foreign_file_is_no_trajectory(tmp_path):

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 def run(pipe: Pipeline, label: str, call: Mapping[str, Any], talk: Talk, **more: Any) -> Result:
     """Call the pipeline with a bar of steps, and pass its warnings on."""
     steps = call["num_inference_steps"] or pipe.engine.info.num_inference_steps
-    with step_bars([label, "Inverting the picture"], steps, talk) as (callback, inverting):
+    labels = [label, "Inverting the picture", "Tuning its embeddings"]
+    with step_bars(labels, steps, talk) as (callback, inverting, tuning):
         result = pipe(
             **{**call, **more},
             callback_on_step_end=callback,
             callback_on_inversion_step_end=inverting,
+            callback_on_tuning_step_end=tuning,
         )
     for warning in result.warnings:
         tell(f"Warning: {warning}", talk)
