@@ -15,6 +15,7 @@ from torch import Tensor
 from underpaint.errors import InvalidRequestError, NotOfferedError
 from underpaint.method import hookimpl
 from underpaint.preparation import PreparedImages
+from underpaint.ranking import best_first
 from underpaint.records import MAIN, Move, Needs, Window
 from underpaint.request import Request
 from underpaint.result import Result
@@ -25,7 +26,7 @@ from underpaint.step import Step
 from underpaint_blended_latent_diffusion.background import Background
 from underpaint_blended_latent_diffusion.grid import Masks
 from underpaint_blended_latent_diffusion.mask import read_mask
-from underpaint_blended_latent_diffusion.ranking import SCORE, best_first, score
+from underpaint_blended_latent_diffusion.ranking import SCORE, score
 from underpaint_blended_latent_diffusion.reconstruction import Decoded, Reconstruction
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 from underpaint.errors import InvalidRequestError
 from underpaint.method import Method, hookimpl
+from underpaint.ranking import best_first, groups
 from underpaint.records import MAIN, Branch, Needs
 from underpaint.request import Request
 from underpaint.result import Result
@@ -25,7 +26,7 @@ from underpaint.run import Run, seed_noise
 
 from underpaint_initial_image_editing.blocks import starting_alike
 from underpaint_initial_image_editing.boxes import Box
-from underpaint_initial_image_editing.ranking import best_first, score
+from underpaint_initial_image_editing.ranking import score
 from underpaint_initial_image_editing.region import Region
 
 BASE = "base"
@@ -131,10 +132,9 @@ class RepaintRun:
 
     @hookimpl(wrapper=True)
     def result(self, request: Request) -> Generator[None, Result, Result]:
-        """Rank the tries of each prompt."""
+        """Rank the tries at each prompt and picture."""
         result = yield
-        tries = request.images > len(set(request.prompts))
-        if not self.edit.rank or not tries:
+        if not self.edit.rank or len(groups(request)) == request.images:
             return result
         if SCORE not in result.reports:
             reason = (
@@ -143,4 +143,4 @@ class RepaintRun:
             )
             return replace(result, warnings=(*result.warnings, reason))
         scores = cast("list[float]", result.reports[SCORE])
-        return result.reordered(best_first(request.prompts, scores))
+        return result.reordered(best_first(request, scores))
