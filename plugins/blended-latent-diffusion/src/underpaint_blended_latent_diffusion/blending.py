@@ -18,7 +18,7 @@ from underpaint.preparation import PreparedImages
 from underpaint.ranking import best_first
 from underpaint.records import MAIN, Move, Needs, Window
 from underpaint.request import Request
-from underpaint.result import Result
+from underpaint.result import REGION, Result
 from underpaint.run import Run, Scorer
 from underpaint.schedule import add_noise
 from underpaint.step import Step
@@ -104,6 +104,7 @@ class BlendedLatentDiffusionRun:
         images = yield
         main = run.layout.trajectories_of(MAIN)
         made = self._decoded(run, images[main], latents[main])
+        run.report(REGION, list(made.mask))
         if self.scorer is not None:
             run.report(SCORE, score(self.scorer, made.images, made.mask, run.prompts(MAIN)))
         edit = self.edit

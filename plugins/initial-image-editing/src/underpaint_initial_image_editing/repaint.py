@@ -21,7 +21,7 @@ from underpaint.method import Method, hookimpl
 from underpaint.ranking import best_first, groups
 from underpaint.records import MAIN, Branch, Needs
 from underpaint.request import Request
-from underpaint.result import Result
+from underpaint.result import REGION, Result
 from underpaint.run import Run, seed_noise
 
 from underpaint_initial_image_editing.blocks import starting_alike
@@ -116,6 +116,7 @@ class RepaintRun:
         """Put the old pixels back outside of the region; score the region."""
         images = yield
         main = run.layout.trajectories_of(MAIN)
+        run.report(REGION, [self.region.pixels[None].float()] * run.request.images)
         if self.edit.keep == "exact":
             base = run.layout.trajectories_of(BASE)
             images = images.clone()
