@@ -15,6 +15,12 @@ from underpaint.records import MAIN
 from underpaint.tokens import Tokens
 from underpaint.trajectory import Trajectory
 
+REGION = "region"
+"""Report name of where a method paints into an image: ``[1, H, W]`` in [0, 1], 1 where it does.
+
+The sheet of ``underpaint edit`` shows it on the picture.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class WordMaps:

@@ -25,6 +25,9 @@ _BODY, _SMALL, _CORNER = 20, 15, 8
 DIMMED = 0.5
 """Brightness that a picture keeps under its heat map."""
 
+MARKED = 0.6
+"""How much of a marked region the accent colour covers."""
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Word = tuple[str, bool]
 """A word of a prompt, and whether it is emphasised."""
@@ -54,6 +57,17 @@ def heat_map(image: Image.Image, values: npt.ArrayLike) -> Image.Image:
     cover = 0.92 * heat[..., None] ** 0.7
     mixed = dimmed * (1 - cover) + _colours()[(heat * 255).astype(int)] * cover
     return Image.fromarray(np.round(mixed).astype(np.uint8))
+
+
+def mark_region(image: Image.Image, values: npt.ArrayLike) -> Image.Image:
+    """Cover a region of a picture with the accent colour; ``[rows, columns]``, 1 is covered."""
+    share = np.asarray(values, dtype=np.float32) * 255 * MARKED
+    cover = Image.fromarray(share.round().astype(np.uint8)).resize(
+        image.size, Image.Resampling.NEAREST
+    )
+    marked = image.convert("RGB")
+    marked.paste(Image.new("RGB", image.size, ACCENT), mask=cover)
+    return marked
 
 
 def panel_sheet(rows: Sequence[Sequence[Panel]], footer: str = "") -> Image.Image:

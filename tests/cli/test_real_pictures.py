@@ -7,6 +7,8 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from underpaint import Pipeline
+from underpaint.commands import editing
 
 FILES = ["edit.png", "picture.png", "result.json", "sheet.png", "source.png"]
 
@@ -34,6 +36,63 @@ def test_the_sheet_begins_with_the_picture(swap, photo, tmp_path):
     swap("--image", photo, "-o", "real")
     widths = [Image.open(tmp_path / name / "sheet.png").width for name in ("generated", "real")]
     assert widths[1] > widths[0]
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Keep the edits of every call of the pipeline."""
+    kept, call = [], Pipeline.__call__
+
+    def spy(self, *args, edits=(), **more):
+        kept.append([edit.method for edit in edits])
+        return call(self, *args, edits=edits, **more)
+
+    monkeypatch.setattr(Pipeline, "__call__", spy)
+    return kept
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """Keep the panels of every sheet."""
+    kept, draw = [], editing.panel_sheet
+
+    def spy(rows, footer=""):
+        kept.extend(panel for row in rows for panel in row)
+        return draw(rows, footer)
+
+    monkeypatch.setattr(editing, "panel_sheet", spy)
+    return kept
+
+
+@pytest.mark.parametrize("report", [True, False])
+def test_what_is_painted_into_a_picture_is_compared_with_the_picture(
+    cli, model, photo, calls, panels, report, tmp_path
+):
+    flags = ("--prompt", "a cat", "--model", model, "--steps", "2", "--seed", "7", "-o", "out")
+    own = () if report else ("--no-report",)
+    code, _, err = cli("edit", "fake-paint", "--image", photo, *flags, *own)
+    assert code == 0, err
+    assert calls == [["fake-paint"]]
+    where = ["Painted into"] if report else []
+    assert [panel.title for panel in panels] == ["Picture", *where, "Edit"]
+    given, made = (
+        np.asarray(Image.open(tmp_path / "out" / f"{n}.png")) for n in ("picture", "edit")
+    )
+    assert np.array_equal(panels[0].image, given)
+    assert np.array_equal(panels[-1].image, made)
+    if report:
+        marked, half = np.asarray(panels[1].image), len(given) // 2
+        assert np.array_equal(marked[half:], given[half:])
+        assert (marked[:half] != given[:half]).any(-1).all()
+
+
+def test_what_starts_from_the_pictures_noise_is_compared_with_that_noise(
+    swap, photo, calls, panels
+):
+    assert swap("--image", photo, "-o", "out")[0] == 0
+    assert calls == [["fake-swap"], []]
+    titles = ["Picture", "Source", "Edit", "Same noise, without the method"]
+    assert [panel.title for panel in panels] == titles
 
 
 def test_replay_takes_the_picture_beside_the_recipe_or_asks_for_it(swap, cli, photo, tmp_path):

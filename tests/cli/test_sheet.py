@@ -4,15 +4,18 @@ import numpy as np
 import pytest
 from PIL import Image
 from underpaint.sheet import (
+    ACCENT,
     COLUMN,
     DIMMED,
     GAP,
     MARGIN,
+    MARKED,
     PAPER,
     Panel,
     font,
     grid_sheet,
     heat_map,
+    mark_region,
     panel_sheet,
     shorten,
     wrap,
@@ -53,6 +56,20 @@ def test_constant_map_leaves_the_dimmed_picture():
 
 def test_map_of_another_shape_fits_the_picture():
     assert heat_map(Image.new("RGB", (96, 64)), np.eye(4, 6)).size == (96, 64)
+
+
+@pytest.mark.parametrize("picture", [GREY, Image.new("L", (64, 48), 200)])
+def test_a_region_is_coloured_and_the_rest_stays(picture):
+    marked = np.asarray(mark_region(picture, np.eye(2)), dtype=float)
+    given = np.asarray(picture.convert("RGB"), dtype=float)
+    accent = np.array([int(ACCENT[k : k + 2], 16) for k in (1, 3, 5)])
+    expected = MARKED * accent + (1 - MARKED) * given[0, 0]
+    assert np.abs(marked[0, 0] - expected).max() <= 1
+    assert np.abs(marked[-1, -1] - expected).max() <= 1
+    assert (marked[0, -1] == given[0, -1]).all()
+    assert (marked[-1, 0] == given[-1, 0]).all()
+    softer = np.asarray(mark_region(picture, np.eye(2) / 2), dtype=float)
+    assert (np.abs(softer - given)[0, 0] < np.abs(marked - given)[0, 0]).all()
 
 
 def test_sheet_is_as_wide_as_its_columns_and_grows_with_its_rows():

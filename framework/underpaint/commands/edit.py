@@ -98,7 +98,9 @@ def edit(
     sheet: Annotated[
         bool,
         Parameter(
-            group=OUTPUT, show_default=False, help="Also draw sheet.png, which takes a second run."
+            group=OUTPUT,
+            show_default=False,
+            help="Also draw sheet.png: for what starts from noise it takes a second run.",
         ),
     ] = True,
     picture: Picture = PICTURE,

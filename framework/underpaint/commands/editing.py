@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image, ImageChops
@@ -16,9 +16,12 @@ from underpaint.commands.options import Loading, Talk
 from underpaint.commands.outcome import describe, run
 from underpaint.commands.words import emphasised, mark_changes, mark_named, named_words
 from underpaint.images import convert
-from underpaint.sheet import Panel, Word, heat_map, panel_sheet
+from underpaint.result import REGION
+from underpaint.sheet import Panel, Word, heat_map, mark_region, panel_sheet
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from underpaint.method import Method
     from underpaint.pipeline import Pipeline
     from underpaint.result import Result, WordMaps
@@ -37,45 +40,62 @@ def picture_files(
     result = run(pipe, "With the method" if sheet else "Working", call, talk, **record)
     files = dict(_pictures(result))
     if sheet:
-        again = {**call, "seed": result.seeds, "edits": [], **_start(result)}
-        plain = run(pipe, "Without the method", again, talk, **record)
+        plain = _without(pipe, call, result, talk)
         files[SHEET] = encode(draw_sheet(result, plain, call["edits"]), SHEET)
     data = describe(command, pipe, loading, result, [*files, RESULT])
     files[RESULT] = json.dumps(data, indent=2).encode()
     return files, data
 
 
-def _start(result: Result) -> dict[str, Any]:
-    """Return where the same call without the method starts: at the same noise."""
-    return {"image": None, "trajectory": result.trajectory, "refinements": 0}
+def _without(pipe: Pipeline, call: Mapping[str, Any], result: Result, talk: Talk) -> Result | None:
+    """Repeat a call without its methods, from the noise that it started from.
+
+    None if a picture was painted into without being inverted: the noise knows nothing of it, so
+    the picture itself is what the edit is compared with.
+    """
+    if result.image is not None and result.trajectory is None:
+        return None
+    start = {"image": None, "trajectory": result.trajectory, "refinements": 0}
+    again = {**call, "seed": result.seeds, "edits": [], **start}
+    return run(pipe, "Without the method", again, talk, record_attention=True)
 
 
-def draw_sheet(result: Result, plain: Result, edits: Sequence[Method]) -> Image.Image:
-    """Return a row for each image: the other branches, the edit, and the seed without it."""
+def draw_sheet(result: Result, plain: Result | None, edits: Sequence[Method]) -> Image.Image:
+    """Return a row for each image: what it was made of, the edit, and the noise without it."""
     rows = [_row(result, plain, edits, index) for index in range(len(result.images))]
     return panel_sheet(rows, footer(result))
 
 
-def _row(result: Result, plain: Result, edits: Sequence[Method], index: int) -> list[Panel]:
+def _row(result: Result, plain: Result | None, edits: Sequence[Method], index: int) -> list[Panel]:
     maps = result.attention.image(index)
-    branches = {name: images[index] for name, images in result.branches.items()}
     prompts = {name: tokens[0].text for name, tokens in maps.tokens.items()}
     marked = mark_prompts(prompts, maps.name, edits)
+    own = marked[maps.name]
     seed = f" · seed {result.seeds[index]}" if len(set(result.seeds)) > 1 else ""
-    given = prepared_pictures(result)
-    shown = [Panel("Picture", (), given[index % len(given)], ())] if given else []
     panels = [
-        *shown,
+        *_given(result, index),
         *(
-            _panel(name.capitalize() + seed, image, marked[name], maps.branch(name))
-            for name, image in branches.items()
+            _panel(name.capitalize() + seed, images[index], marked[name], maps.branch(name))
+            for name, images in result.branches.items()
         ),
+        _panel("Edit" + seed, result.images[index], own, maps),
     ]
-    own, without = marked[maps.name], plain.attention.image(index)
-    panels.append(_panel("Edit" + seed, result.images[index], own, maps))
-    start = "noise" if result.trajectory else "seed"
-    title = f"Same {start}, without the method" + seed
-    return [*panels, _panel(title, plain.images[index], own, without)]
+    if plain is None:
+        return panels
+    title = f"Same {'noise' if result.trajectory else 'seed'}, without the method" + seed
+    return [*panels, _panel(title, plain.images[index], own, plain.attention.image(index))]
+
+
+def _given(result: Result, index: int) -> Iterator[Panel]:
+    """Yield the picture that an image was made of, and where it was painted into."""
+    given = prepared_pictures(result)
+    if not given:
+        return
+    picture = given[index % len(given)]
+    yield Panel("Picture", (), picture)
+    if REGION in result.reports:
+        region = cast("Tensor", result.reports[REGION][index])  # [1, H, W]
+        yield Panel("Painted into", (), mark_region(picture, region[0].cpu().numpy()))
 
 
 def mark_prompts(

@@ -40,6 +40,15 @@ def inside():
     return marked
 
 
+@pytest.fixture
+def picture_of():
+    def make(seed):
+        values = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(seed))
+        return (values * 255).round() / 255
+
+    return make
+
+
 def save_mask(folder, array):
     path = folder / "mask.png"
     Image.fromarray(array).save(path)
@@ -218,6 +227,18 @@ def test_the_recipe_of_ranked_tries_repeats_them():
     again = pipe.replay(json.loads(json.dumps(first.recipe)), output_type="pt")
     assert again.seeds == first.seeds
     assert greatest_difference(first.images, again.images) == 0
+
+
+def test_pictures_under_one_prompt_are_not_ranked_together(picture_of):
+    pipe = Pipeline(ToyEngine(), scorer=Scorer())
+    call = {"num_inference_steps": 3, "output_type": "pt", "seed": [3, 4]}
+    for images in ([picture_of(0), picture_of(1)], [picture_of(1), picture_of(0)]):
+        result = pipe(["a dog"] * 2, image=images, edits=[Repaint(mask=BOX)], **call)
+        assert result.seeds == (3, 4)
+        assert greatest_difference(list(result.image.pixels), images) < 1e-6
+    alone = pipe(["a dog"] * 2, image=picture_of(0), edits=[Repaint(mask=BOX)], **call)
+    scores = alone.reports["repaint.score"]
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_tries_without_a_scorer_stay_in_order_and_say_so(edit_session):

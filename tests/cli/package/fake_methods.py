@@ -3,10 +3,12 @@
 import sys
 from typing import ClassVar, Literal
 
+import torch
 from cyclopts import App
 from pydantic import BaseModel, ConfigDict, Field
 from underpaint import AttentionEdit, Branch, Method, Needs, UnderpaintError, hookimpl
 from underpaint.errors import UnknownWordError
+from underpaint.result import REGION
 
 
 class Window(BaseModel):
@@ -99,6 +101,35 @@ class _Scale:
     def initial_latents(self, run):
         latents = yield
         return latents * self.factor
+
+
+class FakePaint(Method):
+    """Paint into the upper half of a picture, without inverting it."""
+
+    method: ClassVar[str] = "fake-paint"
+
+    report: bool = Field(True, description="Whether it says where.")
+
+    def start(self):
+        return _Paint(self.report)
+
+
+class _Paint:
+    def __init__(self, report):
+        self.report = report
+
+    @hookimpl
+    def needs(self):
+        return Needs(image=True)
+
+    @hookimpl(wrapper=True)
+    def decode(self, run):
+        images = yield
+        region = torch.zeros_like(run.request.image.pixels[:1, :1])
+        region[..., : region.shape[2] // 2, :] = 1
+        if self.report:
+            run.report(REGION, list(region.expand(run.request.images, -1, -1, -1)))
+        return torch.where(region > 0, images, run.request.image.pixels)
 
 
 train = App(name="fake-train", help="Train something.")

@@ -15,9 +15,10 @@ from torch import Tensor
 from underpaint.errors import InvalidRequestError, NotOfferedError
 from underpaint.method import hookimpl
 from underpaint.preparation import PreparedImages
+from underpaint.ranking import best_first
 from underpaint.records import MAIN, Move, Needs, Window
 from underpaint.request import Request
-from underpaint.result import Result
+from underpaint.result import REGION, Result
 from underpaint.run import Run, Scorer
 from underpaint.schedule import add_noise
 from underpaint.step import Step
@@ -25,7 +26,7 @@ from underpaint.step import Step
 from underpaint_blended_latent_diffusion.background import Background
 from underpaint_blended_latent_diffusion.grid import Masks
 from underpaint_blended_latent_diffusion.mask import read_mask
-from underpaint_blended_latent_diffusion.ranking import SCORE, best_first, score
+from underpaint_blended_latent_diffusion.ranking import SCORE, score
 from underpaint_blended_latent_diffusion.reconstruction import Decoded, Reconstruction
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class BlendedLatentDiffusionRun:
         images = yield
         main = run.layout.trajectories_of(MAIN)
         made = self._decoded(run, images[main], latents[main])
+        run.report(REGION, list(made.mask))
         if self.scorer is not None:
             run.report(SCORE, score(self.scorer, made.images, made.mask, run.prompts(MAIN)))
         edit = self.edit

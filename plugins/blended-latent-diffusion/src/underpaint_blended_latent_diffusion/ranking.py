@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor
-from underpaint.request import Request
 from underpaint.run import Scorer
 
 SCORE = "blended-latent-diffusion.score"
@@ -17,15 +16,3 @@ def score(scorer: Scorer, images: Tensor, mask: Tensor, prompts: tuple[str, ...]
     """
     seen, said = scorer.image_features(images * mask), scorer.text_features(prompts)
     return [float(value) for value in (seen * said.to(seen)).sum(-1)]
-
-
-def best_first(request: Request, scores: list[float]) -> list[int]:
-    """Return the images' places, best first among those of one prompt and one picture."""
-    groups = [_group(request, image) for image in range(request.images)]
-    first = {group: groups.index(group) for group in groups}
-    return sorted(range(request.images), key=lambda image: (first[groups[image]], -scores[image]))
-
-
-def _group(request: Request, image: int) -> tuple[str, str]:
-    picture = request.image and request.image.take([image]).digest
-    return request.prompts[image], picture or ""

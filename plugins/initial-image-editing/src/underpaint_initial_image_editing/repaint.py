@@ -18,14 +18,15 @@ from pydantic import Field
 from torch import Tensor
 from underpaint.errors import InvalidRequestError
 from underpaint.method import Method, hookimpl
+from underpaint.ranking import best_first, groups
 from underpaint.records import MAIN, Branch, Needs
 from underpaint.request import Request
-from underpaint.result import Result
+from underpaint.result import REGION, Result
 from underpaint.run import Run, seed_noise
 
 from underpaint_initial_image_editing.blocks import starting_alike
 from underpaint_initial_image_editing.boxes import Box
-from underpaint_initial_image_editing.ranking import best_first, score
+from underpaint_initial_image_editing.ranking import score
 from underpaint_initial_image_editing.region import Region
 
 BASE = "base"
@@ -115,6 +116,7 @@ class RepaintRun:
         """Put the old pixels back outside of the region; score the region."""
         images = yield
         main = run.layout.trajectories_of(MAIN)
+        run.report(REGION, [self.region.pixels[None].float()] * run.request.images)
         if self.edit.keep == "exact":
             base = run.layout.trajectories_of(BASE)
             images = images.clone()
@@ -131,10 +133,9 @@ class RepaintRun:
 
     @hookimpl(wrapper=True)
     def result(self, request: Request) -> Generator[None, Result, Result]:
-        """Rank the tries of each prompt."""
+        """Rank the tries at each prompt and picture."""
         result = yield
-        tries = request.images > len(set(request.prompts))
-        if not self.edit.rank or not tries:
+        if not self.edit.rank or len(groups(request)) == request.images:
             return result
         if SCORE not in result.reports:
             reason = (
@@ -143,4 +144,4 @@ class RepaintRun:
             )
             return replace(result, warnings=(*result.warnings, reason))
         scores = cast("list[float]", result.reports[SCORE])
-        return result.reordered(best_first(request.prompts, scores))
+        return result.reordered(best_first(request, scores))
