@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from underpaint.cli import main
 
 from tests.tiny_checkpoints import save_tiny_checkpoint
 
@@ -23,19 +22,6 @@ def installed(monkeypatch):
 @pytest.fixture(scope="session")
 def model(tmp_path_factory):
     return str(save_tiny_checkpoint(tmp_path_factory.mktemp("cli") / "tiny"))
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch, tmp_path):
-    """Run a command in this process, in an empty folder: returns code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*tokens):
-        code = main(list(tokens))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The checks for plugin authors find what they are for."""
 
+import json
 from itertools import count
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -177,3 +179,11 @@ def test_trace_holds_what_each_step_saw(edit_session):
 
 def test_fixtures_give_fresh_engines(toy_engine, edit_session):
     assert edit_session.pipeline.engine is toy_engine
+
+
+def test_cli_runs_a_command_in_an_empty_folder(cli, tmp_path):
+    code, out, err = cli("plugins", "list", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)
+    assert Path.cwd() == tmp_path
+    assert cli("no-such-command")[0] == 2

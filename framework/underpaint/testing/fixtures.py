@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from underpaint.pipeline import Pipeline
@@ -19,3 +22,20 @@ def toy_engine() -> ToyEngine:
 def edit_session(toy_engine: ToyEngine) -> EditSession:
     """Return a session on a toy pipeline: ``edit_session(MyEdit())`` runs a short edit."""
     return EditSession(Pipeline(toy_engine))
+
+
+@pytest.fixture
+def cli(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command in this process, in an empty folder: returns code, stdout, stderr."""
+    from underpaint.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*tokens: str) -> tuple[int, str, str]:
+        code = main(list(tokens))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

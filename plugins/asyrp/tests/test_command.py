@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from underpaint.cli import main
 from underpaint_asyrp import Attribute
 
 ROOT = str(Path(__file__).parents[3])
@@ -24,18 +23,6 @@ def model(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("asyrp") / "tiny"
     return str(save_tiny_clip(save_tiny_checkpoint(folder, "tiny-vae")))
-
-
-@pytest.fixture
-def cli(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*tokens):
-        code = main(list(tokens))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_a_trained_attribute_edits_a_picture(cli, model):
