@@ -112,9 +112,7 @@ class Borrow(Change):
     @model_validator(mode="after")
     def _another(self) -> Borrow:
         if self.image is None and self.prompt is None and self.seed is None and self.like is None:
-            raise ValueError(
-                "say which other picture: image, prompt or seed; or another word: like"
-            )
+            raise ValueError("say which picture: image, prompt or seed; or which word: like")
         return self
 
 
@@ -143,7 +141,9 @@ def _read(text: str, change: type[Change]) -> dict[str, Any]:
     text = re.sub(rf"[\s,]*\b({'|'.join(names)})\s*=\s*", r" \1 ", text)  # name=
     parts = _split(text)
     begins = (k for k, part in enumerate(parts) if k and (part in names or _NUMBER.match(part)))
-    start = next(begins, len(parts) - 1 if change.first and len(parts) > 1 else len(parts))
+    start = next(begins, len(parts))
+    if change.first == "image" and start > 1 and Path(parts[start - 1]).suffix:
+        start -= 1  # a file stands before the names, if there is one
     values: dict[str, Any] = {"word": " ".join(parts[:start])}
     name = change.first
     for part in parts[start:]:

@@ -112,12 +112,11 @@ def word_maps(
 ) -> dict[Site, Tensor]:
     """Return the map of one object at each site, ``[I, h, w]``."""
     maps = _maps(seen).select(readings.maps)
-    return {
-        site: torch.einsum("ihnl,il->in", value, tokens.to(value) / value.shape[1]).unflatten(
-            1, maps.grid(site)
-        )
-        for site, value in maps.of(branch).items()
-    }
+    found = {}
+    for site, value in maps.of(branch).items():  # [I, H, N, L]
+        each = torch.einsum("ihnl,il->in", value, tokens.to(value) / value.shape[1])
+        found[site] = each.reshape(len(each), *maps.grid(site))
+    return found
 
 
 def look(seen: Observation, branch: str, maps: Mapping[Site, Tensor], readings: Readings) -> Tensor:

@@ -41,8 +41,9 @@ def appearance_of(
     seed: int | None = None,
 ) -> AppearanceOf:
     """Give an object the look of `like` in another picture: a file, or a generated one."""
-    image = None if image is None else Path(image)
-    return AppearanceOf(word=word, image=image, prompt=prompt, like=like, seed=seed)
+    return AppearanceOf.model_validate(
+        {"word": word, "image": image, "prompt": prompt, "like": like, "seed": seed}
+    )
 
 
 def layout_of(
@@ -54,8 +55,9 @@ def layout_of(
     seed: int | None = None,
 ) -> LayoutOf:
     """Give an object the place and outline of `like` in another picture."""
-    image = None if image is None else Path(image)
-    return LayoutOf(word=word, image=image, prompt=prompt, like=like, seed=seed)
+    return LayoutOf.model_validate(
+        {"word": word, "image": image, "prompt": prompt, "like": like, "seed": seed}
+    )
 
 
 def collage(
@@ -67,5 +69,6 @@ def collage(
     seed: int | None = None,
 ) -> Collage:
     """Take an object's place, outline and look from another picture."""
-    image = None if image is None else Path(image)
-    return Collage(word=word, image=image, prompt=prompt, like=like, seed=seed)
+    return Collage.model_validate(
+        {"word": word, "image": image, "prompt": prompt, "like": like, "seed": seed}
+    )

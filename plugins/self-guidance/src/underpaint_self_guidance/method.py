@@ -1,8 +1,8 @@
 """Diffusion Self-Guidance for Controllable Image Generation (arXiv 2306.00986).
 
 Eq. 3: ``e = e_u + s (e_c - e_u) + v sigma_t grad_x g``, where the energy g compares what the
-model's own attention and activations say of the objects with what they should be. A second branch, the
-original, shows the same objects without the edit, from the same noise.
+model's own attention and activations say of the objects with what they should be. A second branch,
+the original, shows the same objects without the edit, from the same noise.
 """
 
 from __future__ import annotations
