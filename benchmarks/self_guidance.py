@@ -121,6 +121,8 @@ def _reached(one: Case, task: Task, old: Found | None, new: Found | None) -> flo
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Return the shares and means of the cases that count."""
     kept = [one for one in outcomes if one.accepted]
+    if not kept:
+        return {"seeds": len(outcomes), "cases": 0}
     return {
         "seeds": len(outcomes),
         "cases": len(kept),
@@ -133,7 +135,9 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
 
 def show(task: Task, summary: dict[str, float]) -> None:
-    """Print the summary."""
+    """Print the summary; there is nothing to print where no case counts."""
+    if not summary["cases"]:
+        return
     table = Table("task", "cases", "success", "reached", "found", "colour kept", "background dB")
     shares = [f"{summary[key]:.0%}" for key in ("success", "reached", "found", "colour")]
     table.add_row(task, str(summary["cases"]), *shares, f"{summary['background']:.1f}")
@@ -167,11 +171,13 @@ def bench(
     cases: Iterator[Case] = track(
         [case(seed) for seed in range(seeds)], "painting", console=Console(stderr=True)
     )
-    outcomes = [measure(pipe, judge, one, task, **how) for one in cases]
-    summary = summarise(outcomes)
-    show(task, summary)
-    line = {"summary": task, **summary, "model": model, "engine": engine, **given}
-    write_lines(json_out, [*map(asdict, outcomes), line])
+    about = {"model": model, "engine": engine, **given}
+    outcomes: list[Outcome] = []
+    for one in cases:  # what is done is kept, should the rest be interrupted
+        outcomes.append(measure(pipe, judge, one, task, **how))
+        line = {"summary": task, **summarise(outcomes), **about}
+        write_lines(json_out, [*map(asdict, outcomes), line])
+    show(task, summarise(outcomes))
 
 
 if __name__ == "__main__":
