@@ -14,7 +14,7 @@ A case counts only if the judge sees exactly its object in the plain picture, an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -168,7 +168,7 @@ def bench(
     pipe, judge = Pipeline.from_pretrained(model, engine), Judge.load()
     given = {"strength": strength, "size": size}
     how = {name: value for name, value in given.items() if value is not None}
-    cases: Iterator[Case] = track(
+    cases: Iterable[Case] = track(
         [case(seed) for seed in range(seeds)], "painting", console=Console(stderr=True)
     )
     about = {"model": model, "engine": engine, **given}

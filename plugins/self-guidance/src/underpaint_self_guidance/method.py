@@ -83,7 +83,7 @@ class SelfGuidance(Method):
         "inverted", description="How the original follows a picture: inverted, or noised forward."
     )
     strength: float = Field(
-        1.5, ge=0, description="v of eq. 3, for each number of a latent; 0 is no edit."
+        1.7, ge=0, description="v of eq. 3, for each number of a latent; 0 is no edit."
     )
     centroid: float = Field(1.0, ge=0, description="Weight of an object's place.")
     size: float = Field(0.5, ge=0, description="Weight of its size.")
@@ -93,7 +93,7 @@ class SelfGuidance(Method):
         0.1875, ge=0, le=1, description="Part of the noise range that is guided at each step."
     )
     until: float = Field(
-        0.96875, ge=0, le=1, description="Part up to which every other step is guided."
+        0.9, ge=0, le=1, description="Part up to which every other step is guided."
     )
     levels: tuple[int, ...] = Field(
         (), description="Levels of the maps; left out: that of the word maps and smaller ones."
@@ -218,10 +218,11 @@ class SelfGuidanceRun:
 
 
 def last_features(sites: Sites) -> str:
-    """Return the output of the last but one up block at its full size, or the last activation.
+    """Return the output of the decoder's last layer but one, or the last activation.
 
-    It is the paper's penultimate layer of the decoder.
+    The block's own output and that of its last layer are one and the same: ``up_blocks.3.resnets.1``
+    in Stable Diffusion 1.x.
     """
-    blocks = [site for site in sites.of_kind("activation") if site.name.count(".") == 1]
-    up = [site for site in blocks if site.place == "up"]
-    return (up[-2] if len(up) > 1 else sites.of_kind("activation")[-1]).name
+    activations = sites.of_kind("activation")
+    up = [site for site in activations if site.place == "up"]
+    return (up[-3] if len(up) > 2 else activations[-1]).name  # noqa: PLR2004 - see above
