@@ -220,9 +220,9 @@ class SelfGuidanceRun:
 def last_features(sites: Sites) -> str:
     """Return the output of the decoder's last layer but one, or the last activation.
 
-    The block's own output and that of its last layer are one and the same: ``up_blocks.3.resnets.1``
-    in Stable Diffusion 1.x.
+    In Stable Diffusion 1.x that is ``up_blocks.3.resnets.1``: the block's own output is its last
+    layer's.
     """
     activations = sites.of_kind("activation")
     up = [site for site in activations if site.place == "up"]
-    return (up[-3] if len(up) > 2 else activations[-1]).name  # noqa: PLR2004 - see above
+    return (up[-3] if len(up) > 2 else activations[-1]).name
