@@ -37,7 +37,7 @@ def add_flags(method: type[Method], body: Callable[..., Any]) -> Callable[..., A
 
     def command(**values: Any) -> Any:
         given = {
-            name: read(values[key], _has_mapping(field)) if _is_rich(field) else values[key]
+            name: _read_field(values[key], field) if _is_rich(field) else values[key]
             for key, (name, field) in fields.items()
             if key in values
         }
@@ -89,6 +89,12 @@ def read(texts: Sequence[str], pairs: bool) -> Any:
     return values[0] if len(values) == 1 else values
 
 
+def _read_field(texts: Sequence[str], field: FieldInfo) -> Any:
+    if _is_series_of_models(field):
+        return [_read_value(text) for text in texts]
+    return read(texts, _has_mapping(field))
+
+
 def _flag(name: str, field: FieldInfo) -> inspect.Parameter:
     argument = _argument(name)
     default = field.get_default(call_default_factory=True)
@@ -121,8 +127,21 @@ def _about_nested(method: type[Method]) -> list[str]:
 
 
 def _nested(field: FieldInfo) -> bool:
+    return not _is_series(field) and _holds_model(field)
+
+
+def _holds_model(field: FieldInfo) -> bool:
     hints = (field.annotation, *get_args(field.annotation))
     return any(isinstance(hint, type) and issubclass(hint, BaseModel) for hint in hints)
+
+
+def _is_series(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) in (tuple, list)
+
+
+def _is_series_of_models(field: FieldInfo) -> bool:
+    """Whether it is repeated, and each value is a text, or JSON, that a model reads."""
+    return _is_series(field) and _holds_model(field)
 
 
 def _name(argument: str) -> str:
@@ -141,7 +160,7 @@ def _metavar(field: FieldInfo) -> str:
 
 def _is_rich(field: FieldInfo) -> bool:
     """Whether values come in several shapes, which `read` tells apart and pydantic checks."""
-    return _has_mapping(field) or _is_union(field)
+    return _has_mapping(field) or _is_union(field) or _is_series_of_models(field)
 
 
 def _is_union(field: FieldInfo) -> bool:

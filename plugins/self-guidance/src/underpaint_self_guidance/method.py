@@ -1,0 +1,228 @@
+"""Diffusion Self-Guidance for Controllable Image Generation (arXiv 2306.00986).
+
+Eq. 3: ``e = e_u + s (e_c - e_u) + v sigma_t grad_x g``, where the energy g compares what the
+model's own attention and activations say of the objects with what they should be. A second branch,
+the original, shows the same objects without the edit, from the same noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from functools import partial
+from math import prod
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+from underpaint.method import Method, hookimpl
+from underpaint.records import Branch, Conditioning, Guidance, Needs, Tap, Window
+from underpaint.request import Request
+from underpaint.run import Run
+from underpaint.sites import Sites, SiteSelector
+from underpaint.step import Step
+
+from underpaint_self_guidance.changes import (
+    AppearanceOf,
+    Borrow,
+    Change,
+    Collage,
+    LayoutOf,
+    Move,
+    Resize,
+    Rotate,
+)
+from underpaint_self_guidance.energies import Readings, Target, energy
+from underpaint_self_guidance.recipe import Recipe
+from underpaint_self_guidance.sources import ORIGINAL, NoisedPictures, Source, borrowed
+
+Keep = Literal["everything", "shape", "appearance", "nothing"]
+Real = Literal["inverted", "noised"]
+
+FIELDS: dict[type[Change], str] = {
+    Move: "move",
+    Resize: "resize",
+    Rotate: "rotate",
+    AppearanceOf: "appearance_of",
+    LayoutOf: "layout_of",
+    Collage: "collage",
+}
+
+
+class SelfGuidance(Method):
+    """Move, resize and restyle objects by energies on attention (arXiv 2306.00986).
+
+    A change names the object by a word of the prompt: ``move("cat", right=0.2)`` in Python,
+    ``--move "cat right 0.2"`` here. What is not named stays as it is in the original.
+    """
+
+    method: ClassVar[str] = "self-guidance"
+
+    source: str | None = Field(
+        None, description="What the original shows; left out: what the prompt says."
+    )
+    move: tuple[Move, ...] = Field((), description='"cat right 0.2 up 0.1", or "cat to 0.3 0.5".')
+    resize: tuple[Resize, ...] = Field((), description='"bus 1.5": width and height.')
+    rotate: tuple[Rotate, ...] = Field((), description='"boat 30": degrees, clockwise.')
+    appearance_of: tuple[AppearanceOf, ...] = Field(
+        (), description='"cat other.png", or "cat prompt=\'a green dog\' like=dog".'
+    )
+    layout_of: tuple[LayoutOf, ...] = Field((), description="The same for place and outline.")
+    collage: tuple[Collage, ...] = Field((), description="The same for all three.")
+    keep: Keep = Field(
+        "everything",
+        description="What the other objects keep: shape alone is a new style in the same layout, "
+        "appearance alone a new layout with the same look.",
+    )
+    others: tuple[str, ...] | None = Field(
+        None, description="The words that are kept; left out: what the prompt seems to name."
+    )
+    original_seed: int | None = Field(
+        None, ge=0, description="Of the original's noise; left out: the call's."
+    )
+    real: Real = Field(
+        "inverted", description="How the original follows a picture: inverted, or noised forward."
+    )
+    strength: float = Field(
+        1.7, ge=0, description="v of eq. 3, for each number of a latent; 0 is no edit."
+    )
+    centroid: float = Field(1.0, ge=0, description="Weight of an object's place.")
+    size: float = Field(0.5, ge=0, description="Weight of its size.")
+    shape: float = Field(0.5, ge=0, description="Weight of its outline.")
+    appearance: float = Field(0.05, ge=0, description="Weight of its look; large ones leak places.")
+    always: float = Field(
+        0.1875, ge=0, le=1, description="Part of the noise range that is guided at each step."
+    )
+    until: float = Field(
+        0.9, ge=0, le=1, description="Part up to which every other step is guided."
+    )
+    levels: tuple[int, ...] = Field(
+        (), description="Levels of the maps; left out: that of the word maps and smaller ones."
+    )
+    features: str | None = Field(
+        None, description="The activation that is an object's look; left out: the last but one."
+    )
+
+    def __init__(self, *changes: Change, **values: Any) -> None:
+        """Sort `changes` into their fields; `values` are the fields themselves."""
+        for change in changes:
+            name = FIELDS[type(change)]
+            values[name] = (*values.get(name, ()), change)
+        super().__init__(**values)
+
+    @property
+    def borrows(self) -> tuple[Borrow, ...]:
+        """All that is taken from other pictures."""
+        return (*self.appearance_of, *self.layout_of, *self.collage)
+
+    def start(self) -> SelfGuidanceRun:
+        """Return the plugin of one run."""
+        return SelfGuidanceRun(self)
+
+
+class SelfGuidanceRun:
+    """One run: the objects' targets, found once, and the pictures that are noised forward."""
+
+    targets: tuple[Target, ...] = ()
+
+    def __init__(self, edit: SelfGuidance) -> None:
+        self.edit = edit
+        self.sources = borrowed(edit.borrows)
+        self.pictures = NoisedPictures()
+
+    @hookimpl
+    def needs(self, request: Request) -> Needs:
+        """Read maps and an activation while steps are guided, and differentiate them."""
+        edit, readings = self.edit, self._readings(request)
+        window = Window(0.0, max(edit.always, edit.until))
+        activation = SiteSelector("activation", names=frozenset({readings.features}))
+        taps = (Tap(readings.maps, during=window), Tap(activation, during=window))
+        return Needs(
+            taps, gradient=frozenset({"sample"}), image=request.image is not None and self._noised
+        )
+
+    @hookimpl
+    def branches(self, request: Request) -> Sequence[Branch]:
+        """Make the original beside each image, and each picture that is borrowed from."""
+        noised = self._noised and request.image is not None
+        original = Branch(
+            ORIGINAL,
+            self.edit.source,
+            guidance_scale=1.0 if noised else None,
+            real=not self._noised,
+        )
+        return [original, *(source.branch() for source in self._others())]
+
+    @hookimpl(wrapper=True)
+    def conditioning(self, run: Run) -> Generator[None, Conditioning, Conditioning]:
+        """Find the words, once a run and before anything is computed."""
+        self.targets = Recipe(self.edit, self.sources, run).targets()
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def initial_latents(self, run: Run) -> Generator[None, Tensor, Tensor]:
+        """Start generated branches at their own seeds, and noised ones at their pictures."""
+        latents = yield
+        latents = latents.clone()
+        original = Source(ORIGINAL, self.edit.source, seed=self.edit.original_seed)
+        for source in (original, *self._others()):
+            if source.seed is not None and source.image is None:
+                latents[run.layout.trajectories_of(source.name)] = source.noise(run)
+        self._open_pictures(run, original)
+        return self.pictures.put(run, run.moves[0].t, latents)
+
+    @hookimpl
+    def guidance(self, step: Step) -> Sequence[Guidance]:
+        """Go down the energy, at the steps that are guided."""
+        if step.move.kind != "denoise" or not self.targets or not self._guides(step):
+            return []
+        request = step.run.request
+        function = partial(energy, targets=self.targets, readings=self._readings(request))
+        return [Guidance(function, self.edit.strength * prod(request.latent_shape))]
+
+    @hookimpl(wrapper=True)
+    def advance(self, step: Step) -> Generator[None, Tensor, Tensor]:
+        """Put the noised pictures on their next level."""
+        latents = yield
+        return self.pictures.put(step.run, step.move.next_t, latents)
+
+    @property
+    def _noised(self) -> bool:
+        return self.edit.real == "noised"
+
+    def _others(self) -> list[Source]:
+        sources = dict.fromkeys(self.sources.values())
+        return [source for source in sources if source.name != ORIGINAL]
+
+    def _open_pictures(self, run: Run, original: Source) -> None:
+        for source in self._others():
+            if source.image is not None:
+                self.pictures.add(run, source)
+        if self._noised and run.request.image is not None:
+            self.pictures.add(run, original, run.request.image.pixels)
+
+    def _guides(self, step: Step) -> bool:
+        """Every step of the first part, every other one of the next, none at the end."""
+        edit = self.edit
+        if Window(0.0, edit.always).contains(step.progress):
+            return True
+        between = Window(edit.always, max(edit.always, edit.until))
+        return between.contains(step.progress) and step.index % 2 == 0
+
+    def _readings(self, request: Request) -> Readings:
+        sites = request.model.sites
+        levels = self.edit.levels or range(sites.word_level, sites.deepest_level + 1)
+        return Readings(
+            SiteSelector("cross", levels=frozenset(levels)),
+            self.edit.features or last_features(sites),
+        )
+
+
+def last_features(sites: Sites) -> str:
+    """Return the output of the decoder's last layer but one, or the last activation.
+
+    In Stable Diffusion 1.x that is ``up_blocks.3.resnets.1``: the block's own output is its last
+    layer's.
+    """
+    activations = sites.of_kind("activation")
+    up = [site for site in activations if site.place == "up"]
+    return (up[-3] if len(up) > 2 else activations[-1]).name

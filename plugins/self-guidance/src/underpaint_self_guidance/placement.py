@@ -1,0 +1,75 @@
+"""Where an object goes: what several changes of one word come to, and maps moved that way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A shift, a scaling and a turn of an object, about its own centre.
+
+    Attributes
+    ----------
+    shift : (x, y) in fractions of the picture, to the right and downward.
+    to : (x, y) of its new centre, in place of a shift; None keeps to `shift`.
+    factor : of its width and height.
+    degrees : clockwise.
+    """
+
+    shift: Point = (0.0, 0.0)
+    to: Point | None = None
+    factor: float = 1.0
+    degrees: float = 0.0
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it leaves the object as it is."""
+        return self == Placement()
+
+    def then(self, other: Placement) -> Placement:
+        """Return both in one: shifts and degrees add up, factors multiply, the last `to` counts."""
+        return replace(
+            self,
+            shift=(self.shift[0] + other.shift[0], self.shift[1] + other.shift[1]),
+            to=self.to if other.to is None else other.to,
+            factor=self.factor * other.factor,
+            degrees=self.degrees + other.degrees,
+        )
+
+    def centre(self, old: Tensor) -> Tensor:
+        """Return the new centre ``[..., 2]`` of an object whose centre was `old`."""
+        if self.to is not None:
+            return old.new_tensor(self.to).expand_as(old)
+        return old + old.new_tensor(self.shift)
+
+    def apply(self, maps: Tensor, old: Tensor) -> Tensor:
+        """Return maps ``[I, h, w]`` moved; `old` ``[I, 2]`` are the objects' centres.
+
+        What comes in from outside the picture is 0.
+        """
+        cells = _grid(maps)  # [h, w, 2]
+        rest = cells - self.centre(old)[:, None, None]  # of each cell to the new centre
+        turn = math.radians(self.degrees)
+        back = maps.new_tensor(
+            [[math.cos(turn), math.sin(turn)], [-math.sin(turn), math.cos(turn)]]
+        )
+        asked = rest @ back.T / self.factor + old[:, None, None]  # where each cell comes from
+        grid = asked * 2 - 1
+        return F.grid_sample(maps[:, None], grid, align_corners=False)[:, 0]
+
+
+def _grid(maps: Tensor) -> Tensor:
+    height, width = maps.shape[-2:]
+    x, y = (
+        (torch.arange(count, device=maps.device, dtype=maps.dtype) + 0.5) / count
+        for count in (width, height)
+    )
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
