@@ -4,7 +4,7 @@ Pictures are renders of the picturebook world that no training saw, with one obj
 on grass, on the beach or on nothing; case k is the k-th of them, with seed k. By turns they become
 a watercolour, or go into the snow; with `--style` they take on the look of a picture at night
 instead, under their own caption. Each is made from the same noise without guidance, with the cheap
-gradient and with the full one. Means are reported of
+gradient, and with the full one or with the colours matched in the end. Means are reported of
 
 * structure: the mean square between the self-similarities of the ViT's keys, of the picture and of
   what became of it; less is better kept;
@@ -53,6 +53,14 @@ WAYS: dict[str, dict[str, Any]] = {
     "no guidance": {"scale": 0},
     "cheap": {"gradient": "cheap"},
     "full": {"gradient": "full"},
+}
+"""To a text; and to a style picture, with its colours given to the result in the end, or not."""
+
+STYLE_WAYS: dict[str, dict[str, Any]] = {
+    "no guidance": {"scale": 0, "match_colours": False},
+    "cheap": {"gradient": "cheap", "match_colours": False},
+    "no guidance, colours": {"scale": 0},
+    "cheap, colours": {"gradient": "cheap"},
 }
 
 
@@ -195,14 +203,14 @@ def bench(
     pipe, judge = Pipeline.from_pretrained("picturebook", engine), Judge.load()
     scorer, source, outcomes = pipe.engine.scorer(), cases(style), list[Outcome]()
     assert scorer is not None
-    look = style_picture().picture
+    look, ways = style_picture().picture, STYLE_WAYS if style else WAYS
     with TemporaryDirectory() as folder:
         file = Path(folder) / "style.png"
         look.save(file)
         asked = {"strength": strength} | ({"style_image": file} if style else {})
         for seed in track(range(seeds), "translating", console=Console(stderr=True)):
             case = next(source)
-            for way, values in {"picture": None, **WAYS}.items():
+            for way, values in {"picture": None, **ways}.items():
                 started = time.perf_counter()
                 image = case.made.picture
                 if values is not None:
@@ -216,7 +224,7 @@ def bench(
                         way=way, seed=seed, prompt=case.prompt, seconds=seconds, **measured, **seen
                     )
                 )
-    lines = [summarise(way, outcomes) for way in ("picture", *WAYS)]
+    lines = [summarise(way, outcomes) for way in ("picture", *ways)]
     show(lines)
     about = {"engine": engine, "steps": steps, "strength": strength, "guided by": "text"}
     about |= {"guided by": "style picture"} if style else {}

@@ -39,9 +39,7 @@ def test_a_view_is_at_least_four_fifths_of_the_area_and_inside():
 def test_views_have_a_gradient():
     leaf = image().requires_grad_()
     chances = torch.rand(2, 1, 5, generator=torch.Generator().manual_seed(3))
-    (gradient,) = torch.autograd.grad(
-        apply_views(leaf, place_views(chances)).square().sum(), leaf
-    )
+    (gradient,) = torch.autograd.grad(apply_views(leaf, place_views(chances)).square().sum(), leaf)
     assert (gradient != 0).float().mean() > 0.7
 
 

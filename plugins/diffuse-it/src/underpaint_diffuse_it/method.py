@@ -67,13 +67,13 @@ class DiffuseIt(Method):
         default=0, ge=0, le=64, description="Augmented views for CLIP; 0 shows it the image itself."
     )
     style: float = Field(
-        default=2.0, ge=0, description="Weight of the likeness of [CLS] to the style picture's."
+        default=0.3, ge=0, description="Weight of the likeness of [CLS] to the style picture's."
     )
     pixels: float = Field(
         default=0.0, ge=0, description="Weight of the likeness of pixels to the style picture's."
     )
     match_colours: bool = Field(
-        default=False, description="At the end, give the image the style picture's colours."
+        default=True, description="At the end, give the image the style picture's colours."
     )
     bounds: float = Field(default=0.2, ge=0, description="Weight of values out of range.")
     vit: Path | None = Field(
