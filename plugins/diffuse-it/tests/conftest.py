@@ -47,8 +47,9 @@ def scorer():
 
 
 def picture(seed=0, size=32):
+    """Return a smooth picture in 8 bits, as files have them, ``[3, H, W]`` in [0, 1]."""
     coarse = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
-    return F.interpolate(coarse, (size, size), mode="bilinear")[0]
+    return (F.interpolate(coarse, (size, size), mode="bilinear")[0] * 255).round() / 255
 
 
 @pytest.fixture

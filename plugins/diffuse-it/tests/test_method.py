@@ -72,10 +72,17 @@ def gradient(edit, scorer, step, seen):
     return torch.autograd.grad(total.sum(), sample)[0], noise.detach()
 
 
+def denoised(trace):
+    """Return each denoising step with its prediction."""
+    steps = [step for step in trace.steps if step.move.kind == "denoise"]
+    return list(zip(steps, trace.predictions, strict=True))
+
+
 def constants(scorer, call, source, prompts):
     picture = call["image"][None]
-    target, shown = scorer.text_features(prompts), scorer.text_features([source])
-    mixed = target - 0.4 * shown + 0.2 * scorer.image_features(picture)
+    mixed = scorer.text_features(prompts) + 0.2 * scorer.image_features(picture)
+    if source:
+        mixed = mixed - 0.4 * scorer.text_features([source])
     return {
         "keys": scorer.vit_features(picture)[0],
         "text": mixed / mixed.norm(dim=-1, keepdim=True),
@@ -101,11 +108,9 @@ def test_epsilon_moves_by_the_gradient_of_the_losses(
     trace = session.trace(edit, prompt=prompts, seed=[1, 2])
     seen = constants(scorer, session.call, "a cat", prompts)
     if mode == "style":
-        seen["look"] = (make_picture(9) * 255).round()[None] / 255
+        seen["look"] = make_picture(9)[None]
         seen["style"] = scorer.vit_features(seen["look"])[1]
-    moves = [step for step in trace.steps if step.move.kind == "denoise"]
-    assert len(moves) == len(trace.predictions)
-    for step, prediction in zip(moves, trace.predictions, strict=True):
+    for step, prediction in denoised(trace):
         wanted, noise = gradient(edit, scorer, step, seen)
         moved = noise + 3.0 * math.sqrt(1 - step.alpha) * wanted
         torch.testing.assert_close(prediction.noise, moved, atol=1e-4, rtol=1e-4)
@@ -166,14 +171,13 @@ def test_the_first_step_is_repeated_from_fresh_noise(session):
 @pytest.mark.parametrize("kind", ["cheap", "full"])
 def test_the_effect_grows_smoothly_from_nothing(session, kind):
     plain = session(DiffuseIt(scale=0)).images
-    scales = (1e-4, 1e-2, 1.0)
     changes = [
         greatest_difference(session(DiffuseIt(gradient=kind, scale=scale)).images, plain)
-        for scale in scales
+        for scale in (1e-4, 1e-3, 1e-2, 1.0)
     ]
     assert 0 < changes[0] < 1e-4
-    assert changes[1] / changes[0] == pytest.approx(100, rel=0.2)
-    assert changes[1] < changes[2] < 1
+    assert changes[2] / changes[1] == pytest.approx(10, rel=0.1)  # 1e-4 is near fp32's rounding
+    assert changes[2] < changes[3] < 1
 
 
 def test_one_weight_of_1e_minus_4_changes_little(session):
@@ -187,20 +191,11 @@ def test_one_weight_of_1e_minus_4_changes_little(session):
 def test_the_limit_bounds_what_the_latent_is_moved_by(session):
     limit = 0.01
     edit = DiffuseIt(gradient="cheap", scale=1e4, limit=limit)
-    for kind, step, prediction in _denoised(session.trace(edit)):
-        assert kind == "denoise"
+    for step, prediction in denoised(session.trace(edit)):
         f, signal = math.sqrt(1 - step.alpha), math.sqrt(step.alpha)
         moved = (prediction.noise - step.combine(prediction.outputs)) / f
         bound = limit * (f / signal + 1 - f)
         assert moved.square().mean().sqrt() == pytest.approx(bound, rel=1e-3)
-
-
-def _denoised(trace):
-    moves = [step for step in trace.steps if step.move.kind == "denoise"]
-    return [
-        (step.move.kind, step, prediction)
-        for step, prediction in zip(moves, trace.predictions, strict=True)
-    ]
 
 
 def test_the_pictures_features_are_computed_once_a_run(session, scorer):
@@ -209,22 +204,32 @@ def test_the_pictures_features_are_computed_once_a_run(session, scorer):
     assert scorer.looks == steps + 1
 
 
+@pytest.mark.parametrize("weight", ["structure", "contrast", "text"])
+def test_each_step_goes_down_its_loss(session, scorer, weight):
+    """Of the picture that the step promises: the toy engine denoises to nothing real."""
+    weights = {"structure": 0, "contrast": 0, "bounds": 0, "divergence": 0, "text": 0, weight: 1.0}
+    edit = DiffuseIt(gradient="cheap", scale=1.0, **weights)
+    for step, prediction in denoised(session.trace(edit)):
+        seen = constants(scorer, session.call, "", [session.prompt])
+        plain = prediction.with_noise(step.combine(prediction.outputs))
+        after, before = (
+            float(energy(edit, scorer, step, (step.latents, each.x0), seen)[0])
+            for each in (prediction, plain)
+        )
+        assert after < before
+
+
 @pytest.mark.parametrize("kind", ["cheap", "full"])
-def test_structure_is_kept_and_the_text_is_neared(session, scorer, kind):
-    """The energy goes down: that is what the gradient is for."""
-    plain = session(DiffuseIt(scale=0)).images
-    source = scorer.vit_features(session.call["image"][None])[0]
+def test_the_image_comes_nearer_to_the_text(session, scorer, kind):
     words = scorer.text_features([session.prompt])
+    edit = DiffuseIt(gradient=kind, structure=0, contrast=0, divergence=0, scale=0)
 
-    def kept(images):
-        return float(losses.structure(scorer.vit_features(torch.stack(images))[0], source))
-
-    def near(images):
+    def near(scale):
+        images = session(edit.model_copy(update={"scale": scale})).images
         return float((scorer.image_features(torch.stack(images)) * words).sum())
 
-    only = {"contrast": 0, "bounds": 0, "divergence": 0, "gradient": kind, "scale": 300}
-    assert kept(session(DiffuseIt(text=0, **only)).images) < 0.9 * kept(plain)
-    assert near(session(DiffuseIt(structure=0, text=0.3, **only)).images) > near(plain) + 0.05
+    values = [near(scale) for scale in (0, 3, 30)]
+    assert values[0] < values[1] < values[2] - 0.01
 
 
 def test_views_are_keyed_by_seed_and_step_not_by_batch(session):
