@@ -130,7 +130,7 @@ def to_pixels(image: Any) -> Tensor:
 
 
 @torch.no_grad()
-def measure(scorer: Scorer, case: Case, image: Any, look: Tensor) -> dict[str, float]:
+def measure(scorer: Scorer, case: Case, image: Any, look: Tensor) -> dict[str, Any]:
     """Return what the networks of the guidance say of an image."""
     pixels = to_pixels(image)
     source, _ = scorer.vit_features(to_pixels(case.made.image))
@@ -233,8 +233,14 @@ def bench(
 
 def translate(pipe: Pipeline, edit: DiffuseIt, case: Case, seed: int, steps: int) -> Image.Image:
     """Return one image."""
-    call = {"seed": seed, "num_inference_steps": steps, "record_attention": False}
-    made: Image.Image = pipe(case.prompt, image=case.made.image, edits=[edit], **call).images[0]
+    made: Image.Image = pipe(
+        case.prompt,
+        image=case.made.image,
+        edits=[edit],
+        seed=seed,
+        num_inference_steps=steps,
+        record_attention=False,
+    ).images[0]
     return made
 
 

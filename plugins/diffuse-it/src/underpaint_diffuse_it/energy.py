@@ -98,7 +98,7 @@ class Energy:
         if self.edit.views:
             images = apply_views(images, draw_views(step.run, self.edit.views, step.index))
         features = self.models.clip.image_features(images)
-        return losses.towards(features.unflatten(0, (-1, len(direction))), direction)
+        return losses.towards(features.reshape(-1, *direction.shape), direction)
 
 
 def mix(sample: Tensor, x0: Tensor, alpha: float) -> Tensor:
@@ -118,7 +118,7 @@ def limited(latents: Tensor, most: float) -> Tensor:
         size = gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
         return gradient * (most / size.clamp(min=most))
 
-    latents.register_hook(shrink)
+    latents.register_hook(shrink)  # type: ignore[no-untyped-call]
     return latents
 
 

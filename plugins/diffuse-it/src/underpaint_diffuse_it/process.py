@@ -42,8 +42,10 @@ class DiffuseItRun:
         """Look at the picture; refuse a style picture that cannot be read before anything runs."""
         picture_of(request)
         self._look(request)
-        wrt = frozenset({"sample"} if self.edit.scale and self.edit.gradient == "full" else ())
-        return Needs(image=True, inversion=self.edit.noise == "inverted", gradient=wrt)
+        needs = Needs(image=True, inversion=self.edit.noise == "inverted")
+        if self.edit.scale and self.edit.gradient == "full":
+            needs |= Needs(gradient=frozenset({"sample"}))
+        return needs
 
     @hookimpl(wrapper=True)
     def schedule(self, run: Run) -> Generator[None, tuple[Move, ...], tuple[Move, ...]]:

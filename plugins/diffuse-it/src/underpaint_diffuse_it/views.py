@@ -38,7 +38,7 @@ def place_views(chances: Tensor) -> Tensor:
     cosine, sine = size * angle.cos(), size * angle.sin()
     rows = [mirror * cosine, -sine, free * (2 * across - 1)]
     rows += [mirror * sine, cosine, free * (2 * down - 1)]
-    return torch.stack(rows, -1).unflatten(-1, (2, 3))
+    return torch.stack(rows, -1).reshape(*chances.shape[:-1], 2, 3)
 
 
 def apply_views(images: Tensor, views: Sequence[Tensor] | Tensor) -> Tensor:
