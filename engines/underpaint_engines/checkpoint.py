@@ -25,6 +25,8 @@ SCORER = "clip"
 """The folder of a CLIPModel over the same tokenizer, which a checkpoint may have besides. It is no
 part of the pipeline, so neither ``model_index.json`` nor the digest knows it."""
 
+TOKENIZER = "tokenizer"
+
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -167,7 +169,7 @@ def _family() -> str:
 
 
 def _config(folder: Path, part: str) -> dict[str, Any]:
-    if part == "tokenizer":
+    if part == TOKENIZER:
         if not any((folder / part / name).is_file() for name in ("tokenizer.json", "vocab.json")):
             raise ModelLoadError(
                 f"{folder / part} holds neither tokenizer.json nor vocab.json and merges.txt. "

@@ -15,8 +15,10 @@ from underpaint.engine import Engine, ModelInfo, Pullback, UNetCall, UNetOutput
 from underpaint.errors import ModelLoadError, NotOfferedError
 from underpaint.precision import dtype_name
 from underpaint.records import Needs, Wrt
+from underpaint.run import Scorer
 from underpaint.tokens import Tokens
 
+from underpaint_engines import vision
 from underpaint_engines.bundle import TOKENIZER, Manifest, graph_name
 from underpaint_engines.calls import check_call, check_images, check_latents, refuse_large
 from underpaint_engines.fallback import Fallback
@@ -172,6 +174,10 @@ class CompiledEngine(Engine):
     def scorer(self) -> ClipScorer | None:
         """Return the CLIP of the same checkpoint, where that is at hand and has one."""
         return self._fallback.scorer() if self._fallback else None
+
+    def load_scorer(self, folder: Path) -> Scorer:
+        """Load CLIP or ViT features from another folder; see `vision.load_scorer`."""
+        return vision.load_scorer(folder, self.device)
 
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once.

@@ -48,7 +48,7 @@ def check_report(part: str, report: Mapping[str, Any]) -> None:
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Return the tokenizer of a checkpoint.
+    """Return the tokenizer of its folder.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def load_tokenizer(folder: Path) -> CLIPTokenizer:
     """
     return guarded(
         "tokenizer",
-        lambda: CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+        lambda: CLIPTokenizer.from_pretrained(folder, local_files_only=True),
     )
 
 

@@ -11,7 +11,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from underpaint.engine import ModelInfo
 from underpaint.schedule import NoiseSchedule
 
-from underpaint_engines.checkpoint import Checkpoint
+from underpaint_engines.checkpoint import TOKENIZER, Checkpoint
 from underpaint_engines.module_loading import (
     check_report,
     freeze,
@@ -60,7 +60,7 @@ def load_modules(checkpoint: Checkpoint, dtype: torch.dtype, device: torch.devic
         unet=freeze(unet, device),
         vae=freeze(vae, device),
         text_encoder=freeze(text_encoder, device),
-        tokenizer=load_tokenizer(checkpoint.folder),
+        tokenizer=load_tokenizer(checkpoint.folder / TOKENIZER),
     )
 
 

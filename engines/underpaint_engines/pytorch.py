@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from underpaint.engine import EditInputs, Engine, ModelInfo, Pullback, UNetCall, UNetOutput
 from underpaint.records import Needs, Wrt
+from underpaint.run import Scorer
 from underpaint.tokens import Tokens
 
-from underpaint_engines import activations, attention
+from underpaint_engines import activations, attention, vision
 from underpaint_engines.activations import ActivationControl
 from underpaint_engines.attention import AttentionControl
 from underpaint_engines.calls import (
@@ -136,6 +137,10 @@ class PyTorchEngine(Engine):
     def scorer(self) -> ClipScorer | None:
         """Return the checkpoint's CLIP, loaded when it is first asked for, or None."""
         return self._scorer() if self._scorer else None
+
+    def load_scorer(self, folder: Path) -> Scorer:
+        """Load CLIP or ViT features from another folder; see `vision.load_scorer`."""
+        return vision.load_scorer(folder, self.device)
 
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once.

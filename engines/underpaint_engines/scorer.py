@@ -6,18 +6,18 @@ checkpoint's own tokenizer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from underpaint.errors import InvalidRequestError
 
-from underpaint_engines.checkpoint import SCORER, find_folder
+from underpaint_engines.checkpoint import SCORER, TOKENIZER, find_folder
 from underpaint_engines.tokenizer import PromptTokenizer
 
 if TYPE_CHECKING:
@@ -100,25 +100,37 @@ class ClipScorer:
         InvalidRequestError
             If these are no images, or not equally many.
         """
-        if len(first) != len(second):
-            raise InvalidRequestError(
-                f"distance: {len(first)} images and {len(second)}; give equally many."
-            )
-        pairs = zip(self._states(first)[1:], self._states(second)[1:], strict=True)
-        return torch.stack([_difference(u[:, 1:], v[:, 1:]) for u, v in pairs]).sum(0)
+        return patch_distance(self._states, first, second)
 
     def _states(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the hidden states ``[B, N, D']`` before the first block and after each."""
-        if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
-            raise InvalidRequestError(
-                "images: expected [B, 3, H, W], floats around [0, 1]; got "
-                f"{list(images.shape)} of {str(images.dtype).removeprefix('torch.')}."
-            )
+        check_pixels(images)
         pixels = normalise(fit(images.to(self._device, torch.float32), self._side))
         states: tuple[Tensor, ...] = self._clip.vision_model(
             pixels, output_hidden_states=True
         ).hidden_states
         return states
+
+
+def check_pixels(images: Tensor) -> None:
+    """Raise InvalidRequestError unless these are images ``[B, 3, H, W]`` of floats."""
+    if images.dim() != 4 or images.shape[1] != 3 or not images.is_floating_point():
+        raise InvalidRequestError(
+            "images: expected [B, 3, H, W], floats around [0, 1]; got "
+            f"{list(images.shape)} of {str(images.dtype).removeprefix('torch.')}."
+        )
+
+
+def patch_distance(
+    states: Callable[[Tensor], Sequence[Tensor]], first: Tensor, second: Tensor
+) -> Tensor:
+    """Return the distance ``[B]`` of images by the `states` of a ViT; see `ClipScorer.distance`."""
+    if len(first) != len(second):
+        raise InvalidRequestError(
+            f"distance: {len(first)} images and {len(second)}; give equally many."
+        )
+    pairs = zip(states(first)[1:], states(second)[1:], strict=True)
+    return torch.stack([_difference(u[:, 1:], v[:, 1:]) for u, v in pairs]).sum(0)
 
 
 def fit(images: Tensor, side: int) -> Tensor:
@@ -128,12 +140,14 @@ def fit(images: Tensor, side: int) -> Tensor:
     return F.interpolate(images, size=(side, side), mode="bicubic", antialias=True)
 
 
-def normalise(images: Tensor) -> Tensor:
-    """Turn images ``[B, 3, H, W]`` in [0, 1] into what every CLIP takes."""
-    mean, deviation = (
-        torch.tensor(values, device=images.device)[:, None, None] for values in (MEAN, DEVIATION)
+def normalise(
+    images: Tensor, mean: Sequence[float] = MEAN, deviation: Sequence[float] = DEVIATION
+) -> Tensor:
+    """Turn images ``[B, 3, H, W]`` in [0, 1] into what a ViT takes; left out, every CLIP."""
+    middle, width = (
+        torch.tensor(values, device=images.device)[:, None, None] for values in (mean, deviation)
     )
-    return (images - mean) / deviation
+    return (images - middle) / width
 
 
 def _difference(first: Tensor, second: Tensor) -> Tensor:
@@ -149,27 +163,53 @@ def load(folder: Path, device: torch.device) -> ClipScorer:
     ModelLoadError
         If its files are missing, corrupt or pickled, or do not fit each other.
     """
+    return load_clip(folder / SCORER, folder / TOKENIZER, device)
+
+
+def load_clip(folder: Path, tokenizer: Path, device: torch.device) -> ClipScorer:
+    """Load a CLIPModel from its folder, and its tokenizer from another or the same one.
+
+    Raises
+    ------
+    ModelLoadError
+        If files are missing, corrupt or pickled, or do not fit each other.
+    """
     from transformers import CLIPModel
 
     from underpaint_engines import module_loading
 
+    clip = load_frozen(CLIPModel, folder, device)
+    tokens = module_loading.load_tokenizer(tokenizer)
+    length = clip.config.text_config.max_position_embeddings
+    split = PromptTokenizer(tokens.backend_tokenizer, module_loading.special_tokens(tokens), length)
+    return ClipScorer(clip, split)
+
+
+def load_frozen(kind: Any, folder: Path, device: torch.device, **options: Any) -> Any:
+    """Load a model of a transformers class from its folder, frozen, in fp32.
+
+    Raises
+    ------
+    ModelLoadError
+        If its files are missing, corrupt or pickled, or do not fit each other.
+    """
+    from underpaint_engines import module_loading
+
     # Weights made under a caller's inference mode could never be part of a gradient.
     with torch.inference_mode(False), module_loading.no_progress_bar():
-        clip, report = module_loading.guarded(
-            SCORER,
-            lambda: CLIPModel.from_pretrained(
-                folder / SCORER,
+        model, report = module_loading.guarded(
+            folder.name,
+            lambda: kind.from_pretrained(
+                folder,
                 dtype=torch.float32,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
+                **options,
             ),
         )
-        module_loading.check_report(SCORER, report)
-    tokens = module_loading.load_tokenizer(folder)
-    length = clip.config.text_config.max_position_embeddings
-    split = PromptTokenizer(tokens.backend_tokenizer, module_loading.special_tokens(tokens), length)
-    return ClipScorer(module_loading.freeze(clip, device), split)
+        module_loading.check_report(folder.name, report)
+        return module_loading.freeze(model, device)
 
 
 @dataclass(eq=False)

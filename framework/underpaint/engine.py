@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -171,6 +172,15 @@ class Engine(Protocol):
     def scorer(self) -> Scorer | None:
         """Return the model's CLIP and ViT features, if it has any."""
         return None
+
+    def load_scorer(self, folder: Path) -> Scorer:
+        """Load CLIP or ViT features from a folder that transformers' ``save_pretrained`` wrote.
+
+        Raises
+        ------
+        ModelLoadError
+            If it holds no such model, or a file is missing, corrupt or pickled.
+        """
 
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -140,6 +141,13 @@ class Run:
                 "pass Pipeline(engine, scorer=...) an object with CLIP and ViT features."
             )
         return found
+
+    def load_scorer(self, folder: Path) -> Scorer:
+        """Return the features of a folder: transformers' CLIPModel with its tokenizer, or a ViT.
+
+        A ViT, such as DINO, has keys and [CLS] alone; see `Engine.load_scorer`.
+        """
+        return self.engine.load_scorer(folder.expanduser().resolve())
 
     def randn(self, key: str, step: int = 0) -> Tensor:
         """Return noise ``[I, C, h, w]`` keyed by seed, `key` and `step`; never by batch."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from underpaint.engine import ModelInfo, Pullback, UNetCall, UNetOutput
+from underpaint.errors import NotOfferedError
 from underpaint.records import Needs, Wrt
+from underpaint.run import Scorer
 from underpaint.schedule import NoiseSchedule, PredictionType
 from underpaint.testing.toy_text import WIDTH, embed, tokenize
 from underpaint.testing.toy_unet import CHANNELS, LATENT, ToyUNet, sites
@@ -75,6 +78,10 @@ class ToyEngine:
 
     def scorer(self) -> None:
         """Offer no CLIP."""
+
+    def load_scorer(self, folder: Path) -> Scorer:
+        """Refuse: it loads no files."""
+        raise NotOfferedError(f"The toy engine loads no scorer from {folder}.")
 
     def predict(self, call: UNetCall) -> UNetOutput:
         """Run the UNet once."""
