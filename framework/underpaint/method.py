@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pluggy
@@ -28,6 +29,13 @@ class Method(BaseModel):
     def start(self) -> object:
         """Return the plugin of one run; its attributes are that run's state."""
         raise NotImplementedError(f"{type(self).__name__}.start")
+
+    def inverting(self) -> Sequence[Method]:
+        """Return the methods that take part while the call's picture is inverted; none by default.
+
+        They are edits of the inversion's own run, whose moves are of kind ``invert``.
+        """
+        return ()
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON form of the edit: its method and its parameters."""
