@@ -105,14 +105,14 @@ def test_the_regularised_inversion_is_diffusers_inversion(theirs, ours, monkeypa
 
     def the_same(step, key):
         sides = [7, 3]  # one less than half of 16 and of 8
-        return torch.tensor(
-            [[[1 + next(counter) % side for side in sides] for _ in range(4)]]
-        )
+        return torch.tensor([[[1 + next(counter) % side for side in sides] for _ in range(4)]])
 
     monkeypatch.setattr(inversion_module, "draw_shifts", the_same)
     monkeypatch.setattr(type(ours.engine), "encode_image", lambda self, pixels: latents)
     call = {"num_inference_steps": STEPS, "cache": False}
-    path = ours.invert(torch.zeros(3, 32, 32), CAPTION, edits=[RegularisedInversion()], **call)
+    large = 64 * 64 / (16 * 16)  # theirs is not made smaller with the latents
+    edit = RegularisedInversion(correlation=20 * large, divergence=20 * large)
+    path = ours.invert(torch.zeros(3, 32, 32), CAPTION, edits=[edit], **call)
     assert (path.pivots[0] - expected).abs().max() < 1e-3
     plain = ours.invert(torch.zeros(3, 32, 32), CAPTION, **call)
     assert (plain.pivots[0] - expected).abs().max() > 1e-2

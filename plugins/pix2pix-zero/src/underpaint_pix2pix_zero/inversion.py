@@ -16,9 +16,16 @@ from underpaint.step import Step
 
 from underpaint_pix2pix_zero.regularisation import pyramid_levels, regularise
 
+PUBLISHED_PIXELS = 64 * 64
+"""Pixels of the latents that the published weights are for."""
+
 
 class RegularisedInversion(Method):
-    """Keep each predicted noise of an inversion white and standard normal (arXiv 2302.03027)."""
+    """Keep each predicted noise of an inversion white and standard normal (arXiv 2302.03027).
+
+    Both losses are means, so that a pixel's gradient is the larger the fewer pixels there are. The
+    weights are those of 64x64 latents; smaller ones take as much less as makes the same step.
+    """
 
     method: ClassVar[str] = "regularised-inversion"
 
@@ -62,9 +69,9 @@ class RegularisedRun:
             [draw_shifts(step, f"{repetition}/{roll}") for roll in range(edit.rolls)]
             for repetition in range(edit.repetitions)
         ]
-        return prediction.with_noise(
-            regularise(prediction.noise, shifts, edit.correlation, edit.divergence)
-        )
+        share = step.latents.shape[-2] * step.latents.shape[-1] / PUBLISHED_PIXELS
+        weights = (share * edit.correlation, share * edit.divergence)
+        return prediction.with_noise(regularise(prediction.noise, shifts, *weights))
 
 
 def draw_shifts(step: Step, key: str) -> Tensor:
