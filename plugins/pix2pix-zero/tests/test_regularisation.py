@@ -69,7 +69,8 @@ def test_an_inversion_without_weights_is_the_plain_one_and_images_do_not_mix():
     plain = pipe.invert(pictures, "a cat", **call).pivots
     nothing = RegularisedInversion.model_validate(WHITE)
     assert torch.allclose(pipe.invert(pictures, "a cat", edits=[nothing], **call).pivots, plain)
-    edit = RegularisedInversion.model_validate({})
+    # The toy engine's output has a deviation of 19, not 1, and the gradient is of its cube.
+    edit = RegularisedInversion(correlation=0.01)
     both = pipe.invert(pictures, "a cat", edits=[edit], **call).pivots
     assert (both - plain).abs().max() > 1e-3
     alone = pipe.invert(pictures[1], "a cat", edits=[edit], **call).pivots

@@ -27,15 +27,7 @@ def swap(text: str, word: str, other: str) -> str:
     UnknownWordError
         If `word` does not stand in `text`.
     """
-    pattern = re.compile(rf"(?<!\w)(?:(an?)(\s+))?{re.escape(word)}(?!\w)", re.IGNORECASE)
-
-    def exchange(found: re.Match[str]) -> str:
-        if not found[1]:
-            return other
-        article = "an" if other[:1].lower() in tuple("aeiou") else "a"
-        return (article.capitalize() if found[1][0] == "A" else article) + found[2] + other
-
-    swapped, count = pattern.subn(exchange, text)
+    swapped, count = _exchange(text, rf"{re.escape(word)}(?!\w)", other)
     if not count:
         raise UnknownWordError(
             f"{word!r} does not stand in {text!r}. Give a word of it, or a direction from other "
@@ -60,7 +52,7 @@ def fill(templates: Iterable[str], word: str) -> tuple[str, ...]:
             raise InvalidRequestError(
                 f"Template {template!r} has no {BLANK} for the word, as 'a {BLANK} on grass' has."
             )
-    return tuple(swap(template, BLANK, word.strip()) for template in chosen)
+    return tuple(_exchange(template, re.escape(BLANK), word.strip())[0] for template in chosen)
 
 
 def read_sentences(path: Path) -> Sequence[str]:
@@ -81,3 +73,13 @@ def read_sentences(path: Path) -> Sequence[str]:
     if not sentences:
         raise InvalidRequestError(f"{path} holds no sentence. Give one a line.")
     return sentences
+
+
+def _exchange(text: str, pattern: str, other: str) -> tuple[str, int]:
+    def exchange(found: re.Match[str]) -> str:
+        if not found[1]:
+            return other
+        article = "an" if other[:1].lower() in tuple("aeiou") else "a"
+        return (article.capitalize() if found[1][0] == "A" else article) + found[2] + other
+
+    return re.subn(rf"(?<!\w)(?:(an?)(\s+))?{pattern}", exchange, text, flags=re.IGNORECASE)
