@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from underpaint import Pipeline
+from underpaint import Method, Pipeline
 from underpaint_picturebook.judge import Judge
 from underpaint_pix2pix_zero import Pix2PixZero
 from underpaint_pix2pix_zero.sentences import swap
@@ -102,8 +102,8 @@ def measure(
     target = [swap(*pair)] * count
     words = {"source_word": pair.old, "target_word": pair.new}
     zero = Pix2PixZero.model_validate({**words, "attention_guidance": guidance})
-    edited = {
-        "prompt-to-prompt": (target, [PromptToPrompt(source=pair.caption)]),
+    edited: dict[str, tuple[list[str], list[Method]]] = {
+        "prompt-to-prompt": (target, [PromptToPrompt.model_validate({"source": pair.caption})]),
         "pix2pix-zero": ([pair.caption] * count, [zero]),
         "word swap": (target, []),
     }

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from underpaint.errors import PluginError
 from underpaint.layout import HALVES
 from underpaint.maps import AttentionMaps
 from underpaint.outputs import Cotangents, Outputs
-from underpaint.records import MAIN, Half, Prediction, Tap
+from underpaint.records import MAIN, Observation, Prediction, Tap
 from underpaint.sites import SiteSelector
 from underpaint.step import Step
 
@@ -21,16 +22,16 @@ MAPS = Tap(CROSS, heads="all")
 """What is compared: every cross-attention map, of every head and size."""
 
 
-def map_distance(maps: AttentionMaps, half: Half = "cond") -> Tensor:
-    """Return ``|M_edit - M_ref|^2`` ``[I]`` of a half (eq. 5).
+def map_distance(seen: Observation) -> Tensor:
+    """Return ``|M_edit - M_ref|^2`` ``[I]`` of the conditional rows (eq. 5).
 
     Summed over sites, pixels and tokens, a mean over heads, as the published code has it.
     """
-    chosen = maps.select(CROSS)
-    reference = chosen.of(REFERENCE, half)
+    maps = _cross(seen.maps)
+    reference = maps.of(REFERENCE)
     distances = [
         (edited - reference[site].detach()).square().sum((2, 3)).mean(1)
-        for site, edited in chosen.of(MAIN, half).items()
+        for site, edited in maps.of(MAIN).items()
     ]
     return torch.stack(distances).sum(0)
 
@@ -61,13 +62,10 @@ def guide_by_row(step: Step, prediction: Prediction, scale: float) -> Prediction
 
 def _pull_to(outputs: Outputs, prediction: Prediction) -> dict[str, Tensor]:
     """Return the gradient of the distance, a mean over halves too, by the rows of `outputs`."""
-    seen, known = outputs.maps, prediction.maps
-    if seen is None or known is None:
-        raise AssertionError("The maps were asked for in needs.")
+    seen, reference = _cross(outputs.maps), _cross(prediction.maps)
     halves = [half for half in HALVES if seen.layout.rows_of(MAIN, half)]
-    reference = known.select(CROSS)
     cotangents = {}
-    for site, value in seen.select(CROSS).values.items():
+    for site, value in seen.values.items():
         gradient = torch.zeros_like(value)  # [R', H, N, L]
         for half in halves:
             rows = seen.layout.rows_of(MAIN, half)
@@ -75,3 +73,9 @@ def _pull_to(outputs: Outputs, prediction: Prediction) -> dict[str, Tensor]:
             gradient[rows] = 2 * apart / (len(halves) * value.shape[1])
         cotangents[site.name] = gradient
     return cotangents
+
+
+def _cross(maps: AttentionMaps | None) -> AttentionMaps:
+    if maps is None:
+        raise PluginError("pix2pix-zero compares attention maps, and this step has read none.")
+    return maps.select(CROSS)
