@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pluggy
@@ -37,6 +38,13 @@ class Method(BaseModel):
         the trajectory, where this edit finds them (``run.request.trajectory.tuned``).
         """
         return None
+
+    def inverting(self) -> Sequence[Method]:
+        """Return the methods that take part while the call's picture is inverted; none by default.
+
+        They are edits of the inversion's own run, whose moves are of kind ``invert``.
+        """
+        return ()
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON form of the edit: its method and its parameters."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from torch import Tensor
 
@@ -76,16 +77,20 @@ class Request:
     def inversion(self, prompts: tuple[str, ...]) -> Request:
         """Return the request that inverts the pictures, which show `prompts`, without guidance.
 
-        One picture with one prompt is inverted once, however many images are made of it.
+        Its edits are those that the call's edits want there, each once. One picture with one
+        prompt is inverted once, however many images are made of it.
         """
         alone = self.image is not None and len(self.image.pixels) == 1
         each = prompts[:1] if alone and len(set(prompts)) == 1 else prompts
+        taking_part: list[Method] = []
+        for method in chain.from_iterable(edit.inverting() for edit in self.edits):
+            taking_part += [] if method in taking_part else [method]
         return replace(
             self,
             prompts=each,
             negative_prompts=("",) * len(each),
             seeds=(0,) * len(each),
-            edits=(),
+            edits=tuple(taking_part),
             guidance_scale=1.0,
             eta=0.0,
             latents=None,

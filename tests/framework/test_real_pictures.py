@@ -187,3 +187,24 @@ def test_a_recipe_takes_its_picture_again(edit_session, make_method, monkeypatch
     assert "made with another picture" in other.warnings[0]
     given = edit_session(edit, trajectory=result.trajectory)
     assert not given.recipe["reproducible"]
+
+
+def test_an_edit_may_take_part_in_the_inversion_of_the_calls_picture(edit_session, make_method):
+    class Doubles:
+        @hookimpl(wrapper=True)
+        def predict(self, step):
+            prediction = yield
+            moves = step.move.kind == "invert"
+            return prediction.with_noise(2 * prediction.noise) if moves else prediction
+
+    inner = make_method(Doubles)
+
+    class Edit(type(make_method(Starts))):
+        def inverting(self):
+            return (inner,)
+
+    call = {"image": picture(), "num_inference_steps": 4}
+    paths = [edit_session(*edits, **call).trajectory for edits in ([Edit()], [Edit()] * 2)]
+    plain = edit_session(make_method(Starts), **call).trajectory
+    assert (paths[0].pivots - plain.pivots).abs().max() > 1e-3
+    assert torch.equal(paths[0].pivots, paths[1].pivots)  # asked for twice, it takes part once
