@@ -8,7 +8,7 @@ from underpaint.layout import Layout
 from underpaint.maps import AttentionMaps
 from underpaint.records import Observation
 from underpaint.sites import Site, SiteSelector
-from underpaint_self_guidance.energies import Readings, Target, Weights, target_energy
+from underpaint_self_guidance.energies import Readings, Target, Weights, distance, target_energy
 from underpaint_self_guidance.placement import Placement
 from underpaint_self_guidance.properties import appearance, centroid, shape, size
 
@@ -138,3 +138,10 @@ def test_what_is_compared_with_has_no_gradient_and_an_equal_object_no_energy(nam
             value[LAYOUT.rows_of("main", "cond")] = value[original]
     alike = Target(wanted.tokens, "original", wanted.tokens, wanted.weights)
     assert target_energy(seen, alike, READINGS).abs().max() < 1e-12
+
+
+def test_what_is_equal_but_for_rounding_has_next_to_no_gradient():
+    difference = torch.tensor([-1e-8, 0.0, 1e-8, 0.5], requires_grad=True)
+    distance(difference).sum().backward()
+    assert difference.grad[:3].abs().max() < 1e-4
+    assert difference.grad[3] == 1

@@ -123,7 +123,7 @@ def test_a_file_is_borrowed_from(edit_session, tmp_path):
         Image.new("RGB", (32, 32), colour).save(paths[-1])
     results = [
         edit_session(
-            SelfGuidance(appearance_of("dog", image=path, prompt="a cat", like="cat"), strength=9)
+            SelfGuidance(appearance_of("dog", image=path, prompt="a cat", like="cat"), strength=5)
         )
         for path in paths
     ]

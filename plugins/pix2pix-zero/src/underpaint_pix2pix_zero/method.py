@@ -117,7 +117,7 @@ class Pix2PixZeroRun:
         scale = self._guidance(step.run.request)
         if not scale or self.edit.official_quirks or step.move.kind != "denoise":
             return []
-        return [Guidance(map_distance, scale, into="latents")]
+        return [Guidance(map_distance, scale, into="latents", halves=("cond",))]
 
     @hookimpl(wrapper=True)
     def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:

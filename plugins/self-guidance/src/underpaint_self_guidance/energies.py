@@ -16,6 +16,9 @@ from underpaint.sites import Site, SiteSelector
 from underpaint_self_guidance.placement import Placement
 from underpaint_self_guidance.properties import appearance, centroid, shape, size
 
+ROUND = 1e-3
+"""Where the distance is rounded off; properties are of the order of 1."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -85,8 +88,8 @@ def target_energy(seen: Observation, target: Target, readings: Readings) -> Tens
             look(seen, branch, maps, readings)
             for branch, maps in ((MAIN, own), (target.branch, theirs))
         ]
-        distance = (looks[0] - looks[1].detach()).abs().mean(-1)
-        total = total + target.weights.appearance * distance
+        apart = distance(looks[0] - looks[1].detach()).mean(-1)
+        total = total + target.weights.appearance * apart
     return total
 
 
@@ -96,15 +99,25 @@ def map_energy(own: Tensor, theirs: Tensor, placement: Placement, weights: Weigh
     total = own.new_zeros(len(own))
     if weights.centroid:
         error = centroid(own) - placement.centre(old)
-        total = total + weights.centroid * error.abs().mean(-1)
+        total = total + weights.centroid * distance(error).mean(-1)
     if weights.size:
         wanted = size(theirs) * placement.factor**2
-        total = total + weights.size * (size(own) - wanted).abs()
+        total = total + weights.size * distance(size(own) - wanted)
     if weights.shape:
         outline = shape(theirs)
         wanted = outline if placement.is_still else placement.apply(outline, old)
-        total = total + weights.shape * (shape(own) - wanted).abs().mean((-2, -1))
+        total = total + weights.shape * distance(shape(own) - wanted).mean((-2, -1))
     return total
+
+
+def distance(difference: Tensor) -> Tensor:
+    """Return the paper's L1 distance, rounded off near zero.
+
+    Before a change shows, an object equals the original's but for the last bits: a bare absolute
+    value would turn their signs into gradients of full size, other ones in every batch.
+    """
+    zero = torch.zeros_like(difference)
+    return F.smooth_l1_loss(difference, zero, reduction="none", beta=ROUND)
 
 
 def word_maps(

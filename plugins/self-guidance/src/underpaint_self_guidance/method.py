@@ -177,7 +177,8 @@ class SelfGuidanceRun:
             return []
         request = step.run.request
         function = partial(energy, targets=self.targets, readings=self._readings(request))
-        return [Guidance(function, self.edit.strength * prod(request.latent_shape))]
+        scale = self.edit.strength * prod(request.latent_shape)
+        return [Guidance(function, scale, halves=("cond",))]  # it reads no other row
 
     @hookimpl(wrapper=True)
     def advance(self, step: Step) -> Generator[None, Tensor, Tensor]:
