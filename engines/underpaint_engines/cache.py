@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from underpaint import registry, trajectory_cache
@@ -25,7 +26,7 @@ from underpaint.precision import dtype_name
 from underpaint.trajectory import Trajectory
 
 from underpaint_engines.bundle import Manifest, read_manifest, verify
-from underpaint_engines.checkpoint import open_checkpoint
+from underpaint_engines.checkpoint import Checkpoint, open_checkpoint
 from underpaint_engines.plans import SUFFIX, Plans, read, read_header
 from underpaint_engines.runtime import Runtime
 
@@ -63,16 +64,36 @@ def cached(source: str | Path, *, name: str, runtime: Runtime) -> Path:
     Of several processes that ask at once, one exports and the others wait for it.
     """
     checkpoint = open_checkpoint(source)
-    folder = bundles_folder() / _key(checkpoint.digest, runtime)
+    return _made(bundles_folder() / _key(checkpoint.digest, runtime), checkpoint, runtime, name)
+
+
+def _made(
+    folder: Path, checkpoint: Checkpoint, runtime: Runtime, name: str, **options: Any
+) -> Path:
+    """Return an entry, whole and checked; of several that ask at once, one exports."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if _problem(folder) is not None:
             shutil.rmtree(folder, ignore_errors=True)
             export = registry.load("exporters", runtime.name)
-            export(checkpoint.folder, folder, runtime=runtime, name=name)
+            export(checkpoint.folder, folder, runtime=runtime, name=name, **options)
             prune(keep=[folder])
     os.utime(folder)
     return folder
+
+
+def cached_gradients(
+    source: str | Path, size: tuple[int, int], *, name: str, runtime: Runtime, beside: Path
+) -> Path:
+    """Return the bundle with a checkpoint's graph of gradients for latents of `size`.
+
+    It is an entry of its own, made when a run first asks for a gradient; its weights are links to
+    those of the bundle `beside`.
+    """
+    checkpoint = open_checkpoint(source)
+    folder = bundles_folder() / _key(checkpoint.digest, runtime, gradients=size)
+    options = {"size": size, "beside": beside}
+    return _made(folder, checkpoint, runtime, name, gradients=options)
 
 
 def bundles_folder() -> Path:
@@ -119,8 +140,9 @@ def prune(keep: Collection[Path] = (), *, everything: bool = False) -> list[Path
     return gone
 
 
-def _key(digest: str, runtime: Runtime) -> str:
+def _key(digest: str, runtime: Runtime, **further: object) -> str:
     content = {
+        **further,
         "model": digest,
         "graphs": [dtype_name(runtime.dtype), runtime.opset],
         "runtime": {runtime.name: runtime.versions},

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Literal
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 from underpaint.engine import Engine, ModelInfo, Pullback, UNetCall, UNetOutput
-from underpaint.errors import ModelLoadError, NotOfferedError
+from underpaint.errors import ModelLoadError
 from underpaint.precision import dtype_name
 from underpaint.records import Needs, Wrt
 from underpaint.tokens import Tokens
@@ -20,60 +20,16 @@ from underpaint.tokens import Tokens
 from underpaint_engines.bundle import TOKENIZER, Manifest, graph_name
 from underpaint_engines.calls import check_call, check_images, check_latents, refuse_large
 from underpaint_engines.fallback import Fallback
+from underpaint_engines.gradients import Gradients, OpenGradients
 from underpaint_engines.inputs import graph_inputs
 from underpaint_engines.readings import NOISE, feature_outputs, map_outputs, output_name
-from underpaint_engines.runtime import Runtime, Session
+from underpaint_engines.runtime import Runtime
 from underpaint_engines.scorer import ClipScorer
+from underpaint_engines.sessions import Sessions
 from underpaint_engines.tokenizer import PromptTokenizer
 
 Size = tuple[int, int]
 Variant = Literal["plain", "edit", "bias"]
-
-
-@dataclass(eq=False)
-class Sessions:
-    """The graphs opened so far; opening one waits, using one does not.
-
-    A session with more outputs serves a call that needs fewer.
-    """
-
-    folder: Path
-    manifest: Manifest
-    runtime: Runtime
-    _open: dict[str, dict[frozenset[str], Session]] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
-
-    def find(self, graph: str, outputs: frozenset[str]) -> Session | None:
-        """Return the open session with the fewest outputs that has these, if any."""
-        fitting = {o: s for o, s in self._open.get(graph, {}).items() if outputs <= o}
-        return fitting[min(fitting, key=len)] if fitting else None
-
-    def get(self, graph: str, outputs: frozenset[str]) -> Session:
-        """Return a session that has these outputs, opening one if there is none.
-
-        Raises
-        ------
-        NotOfferedError
-            If the bundle has no such graph.
-        """
-        found = self.find(graph, outputs)
-        if found is not None:
-            return found
-        if graph not in self.manifest.graphs:
-            raise NotOfferedError(
-                f"The bundle {self.folder} has no graph {graph}; it has "
-                f"{', '.join(self.manifest.graphs)}. Export it with the sizes you need: "
-                "underpaint export MODEL --size 256,512."
-            )
-        with self._lock:
-            return self.find(graph, outputs) or self._compile(graph, outputs)
-
-    def _compile(self, graph: str, outputs: frozenset[str]) -> Session:
-        record = self.manifest.graphs[graph]
-        ordered = [port.name for port in record.outputs if port.name in outputs]
-        session = self.runtime.open(self.folder, record, ordered)
-        self._open[graph] = {**self._open.get(graph, {}), outputs: session}
-        return session
 
 
 class CompiledEngine(Engine):
@@ -86,6 +42,8 @@ class CompiledEngine(Engine):
     runtime : what compiles its graphs.
     fallback : the same model's checkpoint, for what the graphs do not offer; None where it is not
         at hand.
+    export_gradients : makes a bundle with the graph of gradients for latents of a size, for a
+        bundle that has none; None where it cannot be made.
 
     Raises
     ------
@@ -100,6 +58,8 @@ class CompiledEngine(Engine):
         name: str,
         runtime: Runtime,
         fallback: Fallback | None = None,
+        *,
+        export_gradients: OpenGradients | None = None,
     ) -> None:
         asked = dtype_name(runtime.dtype)
         if manifest.dtype != asked:
@@ -115,6 +75,7 @@ class CompiledEngine(Engine):
         self._runtime = runtime
         self._fallback = fallback
         self._sessions = Sessions(folder, manifest, runtime)
+        self._gradients = Gradients(self._sessions, export_gradients)
 
     @property
     def name(self) -> str:
@@ -144,16 +105,17 @@ class CompiledEngine(Engine):
     def check(self, needs: Needs, size: Size) -> None:
         """Compile what serves `needs` for latents of `size`.
 
+        The graph of gradients is exported where the bundle has none and its checkpoint is at hand.
+        It is compiled at the first pullback, which knows what has a cotangent.
+
         Raises
         ------
         UnknownSiteError
             If a tap matches no site.
         NotOfferedError
-            If a tap asks for self maps above 32x32, a gradient is asked for, or the bundle has no
-            graphs of that size.
+            If a tap asks for self maps above 32x32, or the bundle has no graphs of that size, or
+            none of gradients where one is asked for.
         """
-        if needs.gradient:
-            raise self._no_gradients()
         outputs = {NOISE}
         for tap in needs.taps:
             sites = self._info.sites.select(tap.selector)
@@ -164,6 +126,8 @@ class CompiledEngine(Engine):
             }
         variants = _variants(needs.edits or needs.hidden_delta, needs.cross_bias)
         self._sessions.get(_unet(variants[0], size), frozenset(outputs))
+        if needs.gradient:
+            self._gradients.prepare(size)
 
     def fallback(self) -> Engine | None:
         """Return the PyTorch engine of the same checkpoint, where that is at hand."""
@@ -195,15 +159,21 @@ class CompiledEngine(Engine):
         )
 
     def linearize(self, call: UNetCall, wrt: Wrt) -> tuple[UNetOutput, Pullback]:
-        """Refuse: this engine has no gradients.
+        """Run the UNet and return its output with a pullback onto one of its inputs.
+
+        The pullback runs the graph of gradients, which computes forwards once more, on the rows
+        alone whose cotangents are not zero and those that their edits read. It may be called
+        several times, from any thread.
 
         Raises
         ------
-        NotOfferedError
-            Always.
+        InvalidRequestError, UnknownSiteError, NotOfferedError
+            If the call does not fit the model or the bundle; the message names the field.
         """
-        del call, wrt
-        raise self._no_gradients()
+        size = (call.sample.shape[2], call.sample.shape[3])
+        output = self.predict(call)
+        self._gradients.prepare(size)
+        return output, partial(self._gradients.pull, call, self._info, wrt)
 
     def tokenize(self, prompts: Sequence[str]) -> list[Tokens]:
         """Split prompts into tokens with character spans."""
@@ -238,11 +208,6 @@ class CompiledEngine(Engine):
         check_latents(latents, self._info)
         size = (latents.shape[2], latents.shape[3])
         return self._one_by_one(graph_name("vae_decoder", size), "latents", latents, "images")
-
-    def _no_gradients(self) -> NotOfferedError:
-        return NotOfferedError(
-            f"The {self.name} engine has no gradients; engine='pytorch' has them."
-        )
 
     def _one_by_one(self, graph: str, port: str, values: Tensor, output: str) -> Tensor:
         """Run a codec on one row at a time: a row then does not depend on those beside it."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from underpaint_engines.bundle import MANIFEST, read_manifest, verify
-from underpaint_engines.cache import cached
+from underpaint_engines.cache import cached, cached_gradients
 from underpaint_engines.compiled import CompiledEngine
 from underpaint_engines.fallback import Fallback
 from underpaint_engines.runtime import Runtime
@@ -43,7 +44,10 @@ def open_engine(
     if not (folder / MANIFEST).is_file():
         folder = cached(source, name=name, runtime=runtime)
         fallback = Fallback(source, name, runtime.dtype, runtime.device)
-        return CompiledEngine(folder, read_manifest(folder), name, runtime, fallback)
+        export = partial(cached_gradients, source, name=name, runtime=runtime, beside=folder)
+        return CompiledEngine(
+            folder, read_manifest(folder), name, runtime, fallback, export_gradients=export
+        )
     manifest = read_manifest(folder)
     verify(folder, manifest)
     return CompiledEngine(folder, manifest, name, runtime)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -60,8 +60,10 @@ class OnnxRuntime:
         self._provider = provider
         self.versions = {"onnxruntime": onnxruntime.__version__}
 
-    def open(self, folder: Path, graph: Graph, outputs: Sequence[str]) -> _Session:
-        """Compile a graph with these of its outputs only."""
+    def open(
+        self, folder: Path, graph: Graph, outputs: Sequence[str], zeros: Collection[str] = ()
+    ) -> _Session:
+        """Compile a graph with these of its outputs only, for inputs `zeros` that are zero."""
         file = folder / graph.file
         options = onnxruntime.SessionOptions()
         # The same number of threads as PyTorch, whose work alternates with the session's.
@@ -70,7 +72,7 @@ class OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry(_WEIGHTS_FOLDER, str(file.parent))
         session = onnxruntime.InferenceSession(
-            pruned(file, outputs), options, providers=[self._provider]
+            pruned(file, outputs, zeros), options, providers=[self._provider]
         )
         return _Session(session, graph, tuple(outputs), self.device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from underpaint.precision import Dtype, dtype_name
 
 from underpaint_engines.bundle import Graph
 from underpaint_engines.loading import open_engine
+from underpaint_engines.pruning import beside, pruned
 
 _HINTS: Mapping[Dtype, str] = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO would otherwise compute fp32 graphs in bf16 where the processor can."""
@@ -56,12 +57,24 @@ class OpenVino:
         self.versions = {"openvino": openvino.__version__}
         self._core = core
 
-    def open(self, folder: Path, graph: Graph, outputs: Sequence[str]) -> _Session:
-        """Read a graph with these of its outputs only."""
+    def open(
+        self, folder: Path, graph: Graph, outputs: Sequence[str], zeros: Collection[str] = ()
+    ) -> _Session:
+        """Read a graph with these of its outputs only, for inputs `zeros` that are zero."""
+        if zeros:
+            model = self._read_pruned(folder / graph.file, outputs, zeros)
+            return _Session(self, model, graph, tuple(outputs))
         model = self._core.read_model(folder / graph.file)
         kept = [model.output(name) for name in outputs]
         pruned = openvino.Model(kept, model.get_parameters(), graph.file)
         return _Session(self, pruned, graph, tuple(outputs))
+
+    def _read_pruned(
+        self, file: Path, outputs: Sequence[str], zeros: Collection[str]
+    ) -> openvino.Model:
+        """Read a graph that is in no file: OpenVINO takes weights from beside one alone."""
+        with beside(file, pruned(file, outputs, zeros)) as written:
+            return self._core.read_model(written)
 
     def compile(self, model: openvino.Model, dtype: Dtype) -> openvino.CompiledModel:
         """Compile a model whose shapes are all known."""
@@ -85,7 +98,8 @@ class _Session:
     ) -> None:
         self._runtime = runtime
         self._model = model
-        self._ports = graph.inputs
+        kept = {port.any_name for port in model.inputs}
+        self._ports = [port for port in graph.inputs if port.name in kept]
         self._dtype = graph.dtype
         self._outputs = outputs
         self._requests: dict[int, _Requests] = {}

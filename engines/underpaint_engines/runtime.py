@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -42,5 +42,10 @@ class Runtime(Protocol):
     def versions(self) -> dict[str, str]:
         """The versions of the runtime's packages."""
 
-    def open(self, folder: Path, graph: Graph, outputs: Sequence[str]) -> Session:
-        """Compile a graph of the bundle in `folder`, with these of its outputs only."""
+    def open(
+        self, folder: Path, graph: Graph, outputs: Sequence[str], zeros: Collection[str] = ()
+    ) -> Session:
+        """Compile a graph of the bundle in `folder`, with these of its outputs only.
+
+        `zeros` are inputs that are zero in every call; it need not compute what depends on them.
+        """

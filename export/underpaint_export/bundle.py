@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypedDict
 from uuid import uuid4
 
 import onnx_ir as ir
@@ -29,10 +30,11 @@ from underpaint_engines.checkpoint import open_checkpoint
 from underpaint_engines.files import digest_file
 from underpaint_engines.module_loading import special_tokens
 from underpaint_engines.modules import Modules, describe, load_modules
+from underpaint_engines.pruning import link_or_copy
 from underpaint_engines.runtime import Runtime
 
 from underpaint_export.biases import without_biases
-from underpaint_export.graphs import GraphSpec, codec_specs, text_spec, unet_specs
+from underpaint_export.graphs import GraphSpec, codec_specs, gradient_spec, text_spec, unet_specs
 from underpaint_export.onnx_graph import describe as describe_graph
 from underpaint_export.onnx_graph import to_onnx
 from underpaint_export.parity import compare
@@ -40,6 +42,17 @@ from underpaint_export.weights import share_weights
 
 MAX_ROWS = 16
 WEIGHTS = "weights.safetensors"
+OWN_WEIGHTS = "gradients.safetensors"
+"""What a graph of gradients has besides the weights that it shares with another bundle."""
+
+
+class Beside(TypedDict):
+    """A latent's size (h, w) and a bundle of the same model."""
+
+    size: tuple[int, int]
+    beside: Path
+
+
 Compiler = Callable[[Path, str, Graph], Compiled]
 """Takes the bundle's folder, a graph's name and its record."""
 
@@ -54,6 +67,7 @@ def write_bundle(
     name: str,
     sizes: Sequence[int] = (),
     max_rows: int = MAX_ROWS,
+    gradients: bool | Beside = False,
     compiler: Compiler | None = None,
     quiet: bool = False,
 ) -> Manifest:
@@ -69,6 +83,8 @@ def write_bundle(
     name : the model's name.
     sizes : heights and widths in pixels, each square; empty takes the model's own.
     max_rows : the largest batch the engine takes.
+    gradients : whether the UNet's graph of gradients is in it; or what bundle of the same model to
+        share weights with, and a latent's size: then that graph alone is.
     compiler : compiles each graph for a device that is not there, to know that it can be.
     quiet : show no progress.
 
@@ -84,8 +100,14 @@ def write_bundle(
         checkpoint = open_checkpoint(source)
         modules = load_modules(checkpoint, runtime.dtype, torch.device("cpu"))
         info = describe(name, checkpoint, modules)
-        specs = _specs(modules, info, _latent_sizes(sizes, info))
-        graphs = _export(specs, partial, runtime, max_rows, progress)
+        if isinstance(gradients, bool):
+            specs = _specs(modules, info, _latent_sizes(sizes, info), gradients=gradients)
+            known = None
+        else:
+            specs = [gradient_spec(modules, info, gradients["size"])]
+            (partial / "unet").mkdir()
+            known = link_or_copy(gradients["beside"] / "unet" / WEIGHTS, partial / "unet")
+        graphs = _export(specs, partial, runtime, max_rows, progress, known=known)
         parity = _compare(specs, graphs, partial, runtime, progress)
         compiled = _compile(graphs, partial, compiler, progress)
         modules.tokenizer.backend_tokenizer.save(str(partial / TOKENIZER))
@@ -131,14 +153,18 @@ def _latent_sizes(sizes: Sequence[int], info: ModelInfo) -> list[tuple[int, int]
     return [(size // info.vae_factor, size // info.vae_factor) for size in dict.fromkeys(sizes)]
 
 
-def _specs(modules: Modules, info: ModelInfo, sizes: Iterable[tuple[int, int]]) -> list[GraphSpec]:
+def _specs(
+    modules: Modules, info: ModelInfo, sizes: Iterable[tuple[int, int]], *, gradients: bool
+) -> list[GraphSpec]:
     torch.manual_seed(0)  # the examples that graphs are traced with
+    sizes = list(sizes)
     sized = [
         spec
         for size in sizes
         for spec in (*codec_specs(modules, info, size), *unet_specs(modules, info, size))
     ]
-    return [text_spec(modules, info), *sized]
+    differentiated = [gradient_spec(modules, info, size) for size in sizes if gradients]
+    return [text_spec(modules, info), *sized, *differentiated]
 
 
 def _export(
@@ -147,6 +173,8 @@ def _export(
     runtime: Runtime,
     max_rows: int,
     progress: Progress,
+    *,
+    known: Path | None = None,
 ) -> dict[str, Graph]:
     """Write every graph, part by part, and return the manifest's records of them."""
     task = progress.add_task("exporting", total=len(specs))
@@ -159,14 +187,15 @@ def _export(
                 without_biases(models[spec.biased]) if spec.biased else to_onnx(spec, runtime.opset)
             )
             progress.advance(task)
-        (folder / part).mkdir()
-        share_weights(list(models.values()), folder / part / WEIGHTS)
+        (folder / part).mkdir(exist_ok=True)
+        file = folder / part / (OWN_WEIGHTS if known else WEIGHTS)
+        share_weights(list(models.values()), file, known)
         batched = {spec.name for spec in specs if spec.batched}
         for name, model in models.items():
-            file = f"{part}/{name.removeprefix(part).strip('/@') or part}.onnx".replace("@", "_")
-            ir.save(model, folder / file)
+            path = f"{part}/{name.removeprefix(part).strip('/@') or part}.onnx".replace("@", "_")
+            ir.save(model, folder / path)
             dtype = dtype_name(runtime.dtype) if part == "unet" else "fp32"
-            graphs[name] = describe_graph(model, file, dtype, max_rows if name in batched else 1)
+            graphs[name] = describe_graph(model, path, dtype, max_rows if name in batched else 1)
     return graphs
 
 

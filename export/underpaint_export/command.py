@@ -33,6 +33,9 @@ def export(
     dtype: Annotated[Dtype, Parameter(help="The precision the UNet computes in.")] = "fp32",
     size: Annotated[str, Parameter(help="Sides in pixels, e.g. 256,512; the model's own.")] = "",
     max_rows: Annotated[int, Parameter(help="The largest batch.")] = 16,
+    gradients: Annotated[
+        bool, Parameter(negative=(), help="Also what gradient guidance needs; minutes more.")
+    ] = False,
     json: JsonFlag = False,
 ) -> Answer:
     """Export a model for a compiled engine; its folder is then a model for --model.
@@ -51,6 +54,7 @@ def export(
         name=name,
         sizes=_sizes(size),
         max_rows=max_rows,
+        gradients=gradients,
         compiler=compiler,
         quiet=json,
     )

@@ -18,8 +18,17 @@ from underpaint_engines.bundle import graph_name
 from underpaint_engines.calls import large_map
 from underpaint_engines.inputs import graph_inputs
 from underpaint_engines.modules import Modules
-from underpaint_engines.readings import NOISE, output_name
+from underpaint_engines.readings import (
+    GRADIENT,
+    LOSS_SCALE,
+    NOISE,
+    cotangent_name,
+    gradient_name,
+    is_mean,
+    output_name,
+)
 
+from underpaint_export.gradients import WRT, GradientGraph
 from underpaint_export.wrappers import (
     DecoderGraph,
     EditedUNetGraph,
@@ -46,6 +55,7 @@ class GraphSpec:
     variadic : how many inputs, at the end, the module takes as ``*args``.
     batched : whether rows are dynamic; else there is one.
     biased : the name of the same graph with biases, of which this one is made; None: it is traced.
+    differentiated : whether the module runs autograd, which is traced first.
     """
 
     name: str
@@ -55,6 +65,7 @@ class GraphSpec:
     variadic: int = 0
     batched: bool = False
     biased: str | None = None
+    differentiated: bool = False
 
     @property
     def part(self) -> str:
@@ -109,6 +120,33 @@ def unet_specs(
             biased=bias_graph,
         ),
     ]
+
+
+def gradient_spec(
+    modules: Modules,
+    info: ModelInfo,
+    size: tuple[int, int],
+    extra: Mapping[str, Tensor] | None = None,
+) -> GraphSpec:
+    """Return the graph of the edited UNet's gradients for latents of `size` (h, w).
+
+    It takes the inputs of the graph with biases, `loss_scale` and a cotangent for each output; that
+    of a mean over heads is a part of that of all heads.
+    """
+    biased = unet_specs(modules, info, size, extra)[1]
+    assert isinstance(biased.module, EditedUNetGraph)  # noqa: S101
+    pulled = [k for k, name in enumerate(biased.outputs) if not is_mean(name)]
+    with torch.no_grad():
+        values = biased.module(*biased.inputs.values())
+    cotangents = {cotangent_name(biased.outputs[k]): torch.randn_like(values[k]) for k in pulled}
+    return GraphSpec(
+        graph_name(GRADIENT, size),
+        GradientGraph(biased.module, list(biased.inputs), pulled),
+        {**biased.inputs, LOSS_SCALE: torch.full((EXAMPLE_ROWS,), 64.0), **cotangents},
+        tuple(gradient_name(wrt) for wrt in WRT),
+        batched=True,
+        differentiated=True,
+    )
 
 
 def text_spec(modules: Modules, info: ModelInfo) -> GraphSpec:

@@ -10,10 +10,17 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
-from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+from onnx_ir.passes.common import (
+    ClearMetadataAndDocStringPass,
+    CommonSubexpressionEliminationPass,
+    RemoveUnusedNodesPass,
+)
+from onnxscript import optimizer
 from underpaint.precision import Dtype
 from underpaint_engines.bundle import Graph, Port
+from underpaint_engines.rows import row_axis
 
+from underpaint_export.gradients import trace
 from underpaint_export.graphs import GraphSpec
 
 ROWS = "rows"
@@ -26,11 +33,14 @@ def to_onnx(spec: GraphSpec, opset: int) -> ir.Model:
     """
     rows = torch.export.Dim(ROWS, min=1)
     axes: list[Any] = [{row_axis(name): rows} for name in spec.inputs]
+    module = spec.module.eval()
+    if spec.differentiated:
+        module = trace(module, spec.inputs, [row_axis(name) for name in spec.inputs])
     fixed = len(axes) - spec.variadic
     shapes = (*axes[:fixed], tuple(axes[fixed:])) if spec.variadic else tuple(axes)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            spec.module.eval(),
+            module,
             tuple(spec.inputs.values()),
             dynamo=True,
             opset_version=opset,
@@ -38,16 +48,25 @@ def to_onnx(spec: GraphSpec, opset: int) -> ir.Model:
             output_names=list(spec.outputs),
             dynamic_shapes=shapes if spec.batched else None,
             verbose=False,
+            optimize=not spec.differentiated,
         )
     assert program is not None  # noqa: S101  (it is where no file was named)
+    if spec.differentiated:
+        _tidy(program.model)
     # What torch notes down of each node names the files of the machine that exported.
     ClearMetadataAndDocStringPass()(program.model)
     return program.model
 
 
-def row_axis(name: str) -> int:
-    """Return which axis of an input counts rows; the self gates have sites first."""
-    return 1 if name.startswith("self_") else 0
+def _tidy(model: ir.Model) -> None:
+    """Fold constants and drop what is twice or unused.
+
+    The exporter's own search for patterns takes time that is quadratic in the number of nodes,
+    minutes for a gradient, and finds none that a runtime would not.
+    """
+    optimizer.fold_constants(model)
+    for tidy in (RemoveUnusedNodesPass(), CommonSubexpressionEliminationPass()):
+        tidy(model)
 
 
 def describe(model: ir.Model, file: str, dtype: Dtype, max_rows: int) -> Graph:

@@ -11,10 +11,11 @@ from underpaint.errors import ModelLoadError
 from underpaint.precision import Dtype
 from underpaint_engines.bundle import Graph, Parity
 from underpaint_engines.inputs import is_bias
+from underpaint_engines.readings import LOSS_SCALE, is_gradient
+from underpaint_engines.rows import row_axis
 from underpaint_engines.runtime import Session
 
 from underpaint_export.graphs import EXAMPLE_ROWS, GraphSpec
-from underpaint_export.onnx_graph import row_axis
 
 TOLERANCES: Mapping[Dtype, float] = {"fp32": 1e-4, "bf16": 1.6e-1, "fp16": 2e-2}
 """Greatest absolute difference, as a part of the output's greatest value where that is above 1.
@@ -25,7 +26,13 @@ millions of differences is several times the usual one. Seen in bf16, at the wor
 tiny models and picturebook, 0.09 for an activation deep in a UNet of Stable Diffusion's size.
 """
 
-_IDENTITIES = ("cross_map", "cross_scale", "self_q", "self_k", "self_v", "hidden_delta")
+GRADIENT_TOLERANCES: Mapping[Dtype, float] = {"fp32": 1e-4, "bf16": 1.6e-1, "fp16": 2e-2}
+"""Of a gradient, as a part of its greatest value however small that is."""
+
+_IDENTITIES = (
+    *("cross_map", "cross_scale", "self_q", "self_k", "self_v", "hidden_delta"),
+    LOSS_SCALE,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +61,17 @@ def compare(spec: GraphSpec, graph: Graph, session: Session) -> list[Parity]:
                 case=case.name,
                 output=port.name,
                 difference=float((got[port.name].float() - value.float()).abs().max()),
-                tolerance=TOLERANCES[graph.dtype] * max(1.0, float(value.abs().max())),
+                tolerance=_tolerance(port.name, graph.dtype, float(value.abs().max())),
             )
             _check(record)
             records.append(record)
     return records
+
+
+def _tolerance(output: str, dtype: Dtype, greatest: float) -> float:
+    if is_gradient(output):
+        return GRADIENT_TOLERANCES[dtype] * greatest
+    return TOLERANCES[dtype] * max(1.0, greatest)
 
 
 def _check(record: Parity) -> None:

@@ -8,7 +8,7 @@ engine runs, and how fast, nobody has shown then: "compiled, not executed".
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +48,11 @@ class Rehearsal:
         self._executor = _Fp32(self.device, torch.float32)
         self.versions = dict(self._executor.versions)
 
-    def open(self, folder: Path, graph: Graph, outputs: Sequence[str]) -> Session:
-        """Open a graph with these of its outputs only."""
-        return self._executor.open(folder, graph, outputs)
+    def open(
+        self, folder: Path, graph: Graph, outputs: Sequence[str], zeros: Collection[str] = ()
+    ) -> Session:
+        """Open a graph with these of its outputs only, for inputs `zeros` that are zero."""
+        return self._executor.open(folder, graph, outputs, zeros)
 
 
 class _Fp32(OpenVino):

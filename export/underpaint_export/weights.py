@@ -22,10 +22,11 @@ LEAST_BYTES = 1024
 """Smaller tensors stay in the graph: shapes and the like, which runtimes read while compiling."""
 
 
-def share_weights(models: Sequence[ir.Model], file: Path) -> None:
+def share_weights(models: Sequence[ir.Model], file: Path, known: Path | None = None) -> None:
     """Move the large initializers of graphs into `file`, equal ones once.
 
-    The graphs are to be saved beside it.
+    The graphs are to be saved beside it. What the file `known`, beside it too, has already is taken
+    from there.
     """
     keys: dict[int, str] = {}
     contents: dict[str, Tensor] = {}
@@ -34,12 +35,13 @@ def share_weights(models: Sequence[ir.Model], file: Path) -> None:
         key = _key(content)
         keys[id(value)] = key
         contents.setdefault(key, content)
-    save_file(contents, file)
-    places = _places(file)
+    elsewhere = _places(known) if known else {}
+    save_file({key: value for key, value in contents.items() if key not in elsewhere}, file)
+    places = {**elsewhere, **_places(file)}
     for value, tensor in _large(models):
-        offset, length = places[keys[id(value)]]
+        holder, offset, length = places[keys[id(value)]]
         value.const_value = ir.ExternalTensor(
-            file.name,
+            holder,
             offset,
             length,
             tensor.dtype,
@@ -69,13 +71,13 @@ def _key(content: Tensor) -> str:
     return hashlib.sha256(kind + content.view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
-def _places(file: Path) -> dict[str, tuple[int, int]]:
-    """Return the offset and length in bytes of every tensor of a safetensors file."""
+def _places(file: Path) -> dict[str, tuple[str, int, int]]:
+    """Return the file's name, the offset and length in bytes of every tensor of it."""
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
         header = json.loads(stream.read(size))
     return {
-        name: (8 + size + start, end - start)
+        name: (file.name, 8 + size + start, end - start)
         for name, entry in header.items()
         if name != "__metadata__"
         for start, end in [entry["data_offsets"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ def build(
     graph: Graph,
     outputs: Sequence[str],
     *,
+    zeros: Collection[str] = (),
     capability: str | None = None,
     timings: Path | None = None,
 ) -> bytes:
@@ -43,6 +44,7 @@ def build(
     ----------
     api : what compiles.
     folder, graph, outputs : the graph.
+    zeros : inputs that are zero in every call.
     capability : of the GPU to compile for, e.g. ``SM89``, which need not be there (TensorRT-RTX
         alone); None takes the current device.
     timings : the file with the kernel timings of earlier builds on this device, to which this
@@ -60,7 +62,7 @@ def build(
         typed = 1 << int(api.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(typed)
         parser = api.trt.OnnxParser(network, api.log)  # owns the weights until all is built
-        _parse(api, parser, folder / graph.file, outputs)
+        _parse(api, parser, folder / graph.file, pruned(folder / graph.file, outputs, zeros))
         _allow_unfused(api.trt, network)
         config = builder.create_builder_config()
         for flag in CLEARED_FLAGS:
@@ -85,8 +87,8 @@ def build(
         return bytes(plan)
 
 
-def _parse(api: Api, parser: Any, file: Path, outputs: Sequence[str]) -> None:
-    if parser.parse(pruned(file, outputs), str(file)):  # weights are found beside the file
+def _parse(api: Api, parser: Any, file: Path, content: bytes) -> None:
+    if parser.parse(content, str(file)):  # weights are found beside the file
         return
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     told = "; ".join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,17 @@ from underpaint_engines.tensorrt.builder import CLEARED_FLAGS, profile_rows
 
 
 def plan_key(
-    api: Api, folder: Path, graph: Graph, outputs: Sequence[str], machine: Mapping[str, Any]
+    api: Api,
+    folder: Path,
+    graph: Graph,
+    outputs: Sequence[str],
+    machine: Mapping[str, Any],
+    *,
+    zeros: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return the key of a graph's plan on a machine, as `Plans` takes it."""
     return {
-        "graph": hashlib.sha256(pruned(folder / graph.file, outputs)).hexdigest(),
+        "graph": hashlib.sha256(pruned(folder / graph.file, outputs, zeros)).hexdigest(),
         "weights": _digests(folder, graph),
         "outputs": list(outputs),
         "dtype": graph.dtype,

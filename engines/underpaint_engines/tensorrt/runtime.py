@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,22 @@ class TensorRt:
         # A plan with host code could do anything on the processor; none of ours has any.
         self._runtime.engine_host_code_allowed = False
 
-    def open(self, folder: Path, graph: Graph, outputs: Sequence[str]) -> TensorRtSession:
+    def open(
+        self, folder: Path, graph: Graph, outputs: Sequence[str], zeros: Collection[str] = ()
+    ) -> TensorRtSession:
         """Open a graph with these of its outputs only; its plan is in the cache or is built.
+
+        `zeros` are inputs that are zero in every call.
 
         Raises
         ------
         ModelLoadError
             If TensorRT cannot build the engine, or not open it.
         """
-        key = plan_key(self._api, folder, graph, outputs, self._machine)
+        key = plan_key(self._api, folder, graph, outputs, self._machine, zeros=zeros)
         with torch.cuda.device(self.device):
-            plan = self._plan(key, folder, graph, outputs)
+            make = partial(build, self._api, folder, graph, outputs, zeros=zeros)
+            plan = self._plan(key, folder, graph, make)
             engine = self._runtime.deserialize_cuda_engine(plan)
             if engine is None:
                 raise ModelLoadError(
@@ -75,14 +81,14 @@ class TensorRt:
             return self._open_jit(engine, key, graph, outputs)
 
     def _plan(
-        self, key: dict[str, Any], folder: Path, graph: Graph, outputs: Sequence[str]
+        self, key: dict[str, Any], folder: Path, graph: Graph, make: Callable[..., bytes]
     ) -> bytes:
         plans = cached_plans()
         new = not plans.file(key).is_file()
         timings = None if self._api.jit else plans.file(device_key(self._api, self._machine))
         plan = plans.get(
             key,
-            lambda: build(self._api, folder, graph, outputs, timings=timings),
+            lambda: make(timings=timings),
             what=f"{graph.file} on {self._api.title}",
             dtype=graph.dtype,
         )
