@@ -59,6 +59,11 @@ class Gradients:
             If there is none, and none can be made.
         """
         own = self.sessions
+        if not own.runtime.gradients:
+            raise NotOfferedError(
+                f"The {own.runtime.name} engine has no gradients; engine='pytorch' and "
+                "engine='onnxruntime' have them."
+            )
         if graph_name(GRADIENT, size) in own.manifest.graphs:
             return own
         if self.export is None:

@@ -40,6 +40,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     opset = 23
+    gradients = True
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         provider = PROVIDERS.get(device.type)

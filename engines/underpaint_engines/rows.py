@@ -27,8 +27,8 @@ def closed(rows: Tensor, source_row: Tensor) -> Tensor:
     sources = source_row.to(rows.device)
     while not wanted[rows].all():
         wanted[rows] = True
-        rows = torch.cat([wanted.nonzero().flatten(), sources[wanted]]).unique()
-    return rows
+        rows = sources[rows]
+    return wanted.nonzero().flatten()
 
 
 def chosen(inputs: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:

@@ -39,6 +39,10 @@ class Runtime(Protocol):
         """The operator set of the graphs it takes; from 23 on, attention is one operator."""
 
     @property
+    def gradients(self) -> bool:
+        """Whether it computes the graph of gradients, and that right."""
+
+    @property
     def versions(self) -> dict[str, str]:
         """The versions of the runtime's packages."""
 

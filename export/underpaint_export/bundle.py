@@ -95,6 +95,10 @@ def write_bundle(
     ModelLoadError
         If the checkpoint cannot be used, or a graph does not do what its module does.
     """
+    if gradients and not runtime.gradients:
+        raise InvalidRequestError(
+            f"--gradients: the {runtime.name} engine has none. Export without, or --to onnxruntime."
+        )
     progress = Progress(console=Console(stderr=True), disable=quiet, transient=True)
     with _whole(folder) as partial, progress:
         checkpoint = open_checkpoint(source)

@@ -10,7 +10,7 @@ Upsampling asks for its sizes as plain numbers, which would fix the number of ro
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,8 @@ class Differentiable(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             query, key, value, bias = args
-            return _Attention.apply(query, key, value, bias, kwargs["scale"])
+            attend = cast("Callable[..., Tensor]", _Attention.apply)
+            return attend(query, key, value, bias, kwargs["scale"])
         if func is F.interpolate:
             return _upsample(*args, **kwargs)
         return func(*args, **kwargs)
@@ -56,7 +57,7 @@ def _upsample(
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]  # noqa: PLR0917  (autograd passes by position)
+    def forward(  # noqa: PLR0917  (autograd passes by position)
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
     ) -> Tensor:
         ctx.save_for_backward(query, key, value, bias)
@@ -65,9 +66,7 @@ class _Attention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(  # type: ignore[override]
-        ctx: Any, gradient: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query, key, value, bias = ctx.saved_tensors
         logits = (query @ key.transpose(-1, -2)).float() * ctx.scale
         if bias is not None:

@@ -39,6 +39,7 @@ class TensorRt:
     """
 
     opset = OPSET
+    gradients = True
 
     def __init__(self, api: Api, device: torch.device, dtype: torch.dtype) -> None:
         dtype_name(dtype)
