@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from underpaint import Pipeline
 from underpaint.cli import main
-from underpaint_pix2pix_zero import Direction, Pix2PixZero
+from underpaint_pix2pix_zero import Direction
 
 
 @pytest.fixture
@@ -60,14 +59,3 @@ def test_what_cannot_be_used_is_said(cli, given, said):
     code, _, err = cli("pix2pix-zero", "direction", *given)
     assert code == 2
     assert said in err
-
-
-def test_another_engine_runs_it_on_its_own_or_says_where_it_ran(tiny_model):
-    pipe = Pipeline.from_pretrained(tiny_model, "onnxruntime")
-    edit = Pix2PixZero.model_validate({"source_word": "cat", "target_word": "dog"})
-    call = {"seed": 0, "num_inference_steps": 2, "output_type": "latent"}
-    result = pipe("a cat on grass", edits=[edit], **call)
-    expected = Pipeline.from_pretrained(tiny_model)("a cat on grass", edits=[edit], **call)
-    assert (result.latents - expected.latents).abs().max() < 1e-3
-    ran = result.recipe["engine"]
-    assert ran == "onnxruntime" or any(ran in warning for warning in result.warnings)

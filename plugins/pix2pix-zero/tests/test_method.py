@@ -4,9 +4,10 @@ import pytest
 import torch
 from underpaint import Pipeline
 from underpaint.engine import UNetCall
-from underpaint.errors import InvalidRequestError, UnknownWordError
+from underpaint.errors import InvalidRequestError, NotOfferedError, UnknownWordError
 from underpaint.testing import (
     EditSession,
+    ToyEngine,
     assert_identity_at_zero_strength,
     check_plugin,
     toy_pipeline,
@@ -140,3 +141,21 @@ def test_a_v_prediction_model_is_guided_less():
 def test_what_cannot_be_used_is_said(given, error, said):
     with pytest.raises(error, match=said):
         EditSession(prompt=PROMPT)(Pix2PixZero.model_validate(given))
+
+
+def test_an_engine_without_gradients_hands_the_call_on_and_says_so():
+    class NoGradients(ToyEngine):
+        name = "plain"
+
+        def check(self, needs, size):
+            if needs.gradient:
+                raise NotOfferedError("The plain engine has no gradients.")
+            super().check(needs, size)
+
+        def fallback(self):
+            return ToyEngine()
+
+    result = EditSession(Pipeline(NoGradients()), prompt=PROMPT)(edit())
+    expected = EditSession(prompt=PROMPT)(edit())
+    assert torch.equal(result.images[0], expected.images[0])
+    assert any("no gradients" in warning and "toy" in warning for warning in result.warnings)
