@@ -97,7 +97,7 @@ class Case:
 def measure(
     pipe: Pipeline, judge: Judge, case: Case, steps: int | None, guidance: float
 ) -> list[Outcome]:
-    """Edit every way; the plain swap is the target's prompt from the same noise."""
+    """Edit every way; the word swap is the target's prompt from pix2pix-zero's noise."""
     pair, count = case.pair, len(case.seeds)
     target = [swap(*pair)] * count
     words = {"source_word": pair.old, "target_word": pair.new}
@@ -107,6 +107,9 @@ def measure(
         "pix2pix-zero": ([pair.caption] * count, [zero]),
         "word swap": (target, []),
     }
+    if case.picture is not None:
+        plain = zero.model_copy(update={"regularise": False})
+        edited["pix2pix-zero, DDIM inversion"] = ([pair.caption] * count, [plain])
     before: list[Pixels] = [] if case.picture is None else [case.picture]
     path, outcomes = None, []
     for way, (prompt, edits) in edited.items():
