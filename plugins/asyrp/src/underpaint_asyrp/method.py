@@ -18,8 +18,9 @@ from pydantic import Field
 from torch import Tensor
 from underpaint.errors import InvalidRequestError
 from underpaint.method import Method, hookimpl
-from underpaint.records import Move, Needs, Prediction
+from underpaint.records import Conditioning, Move, Needs, Prediction
 from underpaint.request import Request
+from underpaint.run import Run
 from underpaint.step import Step
 
 from underpaint_asyrp.attribute import Attribute
@@ -28,6 +29,7 @@ from underpaint_asyrp.process import (
     chosen_halves,
     edit_window,
     hidden_delta,
+    keep_picture,
     shift_x0,
     tap_hidden,
 )
@@ -116,6 +118,12 @@ class AsyrpRun:
             replace(move, eta=1.0) if move.kind == "denoise" and move.t < t_boost else move
             for move in moves
         )
+
+    @hookimpl(wrapper=True)
+    def conditioning(self, run: Run) -> Generator[None, Conditioning, Conditioning]:
+        """Of a real picture, guide the edit alone."""
+        conditioning = yield
+        return keep_picture(run, conditioning)
 
     @hookimpl(wrapper=True)
     def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from underpaint.layout import HALVES, Layout
 from underpaint.outputs import Outputs
-from underpaint.records import MAIN, Half, Prediction, Tap, Window
+from underpaint.records import MAIN, Conditioning, Half, Prediction, Tap, Window
+from underpaint.run import Run
 from underpaint.schedule import NoiseSchedule, x0_from_noise
 from underpaint.sites import SiteSelector
 from underpaint.step import Step
@@ -35,6 +36,23 @@ def tap_hidden(window: Window) -> Tap:
 def chosen_halves(halves: Halves) -> tuple[Half, ...]:
     """Return the halves of guidance whose rows are evaluated again."""
     return ("cond",) if halves == "cond" else ("uncond", "cond")
+
+
+def keep_picture(run: Run, conditioning: Conditioning) -> Conditioning:
+    """Let guidance scale the edit alone where a picture is edited.
+
+    A picture is inverted without guidance. With its own prompt in the place of the empty negative
+    one, both halves agree on it (negative-prompt inversion, arXiv 2305.16807), and only what the
+    second evaluation changes is scaled. A negative prompt of the call's own, and embeddings that
+    were tuned for each step, stay.
+    """
+    path = run.request.trajectory
+    own = conditioning.embeddings.get((MAIN, "uncond"))  # [I, L, d]
+    if path is None or not path.prompts or own is None or own.dim() == 4:
+        return conditioning
+    if any(run.negative_prompts(MAIN)):
+        return conditioning
+    return conditioning.replace(MAIN, "uncond", run.encode(path.prompts).expand_as(own))
 
 
 def hidden_delta(
