@@ -33,7 +33,7 @@ from underpaint_self_guidance import SelfGuidance, move, resize
 from underpaint_self_guidance.changes import Change
 
 from benchmarks.p2p_quality import grow
-from benchmarks.real_edits import psnr
+from benchmarks.renders import psnr
 from benchmarks.report import write_lines
 
 Task = Literal["move", "resize"]

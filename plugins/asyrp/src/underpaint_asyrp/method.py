@@ -28,8 +28,9 @@ from underpaint_asyrp.process import (
     Halves,
     chosen_halves,
     edit_window,
+    guide_edit_alone,
     hidden_delta,
-    keep_picture,
+    keep_direction,
     shift_x0,
     tap_hidden,
 )
@@ -123,7 +124,7 @@ class AsyrpRun:
     def conditioning(self, run: Run) -> Generator[None, Conditioning, Conditioning]:
         """Of a real picture, guide the edit alone."""
         conditioning = yield
-        return keep_picture(run, conditioning)
+        return guide_edit_alone(run, conditioning)
 
     @hookimpl(wrapper=True)
     def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:
@@ -144,7 +145,7 @@ class AsyrpRun:
             hidden_delta=hidden_delta(step, prediction, rows, direction),
             taps=(),
         )
-        return shift_x0(step, prediction, moved)
+        return keep_direction(step, shift_x0(step, prediction, moved))
 
     def _active(self, step: Step) -> list[tuple[Attribute, float]]:
         """Return the attributes that are edited at this step, and their coefficients.

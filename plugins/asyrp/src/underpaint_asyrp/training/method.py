@@ -19,8 +19,8 @@ from underpaint_asyrp.process import (
     Halves,
     chosen_halves,
     edit_window,
+    guide_edit_alone,
     hidden_delta,
-    keep_picture,
     shift_x0,
     tap_hidden,
 )
@@ -90,7 +90,7 @@ class TrainingRun:
     def conditioning(self, run: Run) -> Generator[None, Conditioning, Conditioning]:
         """Of a real picture, guide the edit alone."""
         conditioning = yield
-        return keep_picture(run, conditioning)
+        return guide_edit_alone(run, conditioning)
 
     @hookimpl(wrapper=True)
     def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:
