@@ -9,12 +9,12 @@ well as back.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
 
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from underpaint.errors import NotOfferedError
 
+from underpaint_engines.derivative import cotangent_name, gradient_name
 from underpaint_engines.vjp import elementwise, norms, products, shapes
 from underpaint_engines.vjp.rule import Node, Rule
 from underpaint_engines.vjp.writer import Writer
@@ -45,29 +45,18 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def cotangent_name(output: str) -> str:
-    """Return the input that holds the cotangent of an output."""
-    return f"cotangent.{output}"
+def gradient_graph(model: ir.Model, point: str, pulled: Collection[str]) -> None:
+    """Turn a model into the gradient by one of its inputs.
 
-
-def gradient_name(point: str) -> str:
-    """Return the output that holds the gradient by an input."""
-    return f"gradient.{point}"
-
-
-def gradient_graph(file: Path, point: str, pulled: Collection[str]) -> ir.Model:
-    """Return the graph of the gradient by one input of an ONNX file's graph.
-
-    It takes the inputs that the gradient depends on and, for each output in `pulled`, a cotangent
-    of the same shape (`cotangent_name`). It has one output (`gradient_name`), of the shape of the
-    input `point`. Weights that lie outside of the file stay where they are.
+    It then takes the inputs that the gradient depends on and, for each output in `pulled`, a
+    cotangent of the same shape (`cotangent_name`). It has one output (`gradient_name`), of the
+    shape of the input `point`.
 
     Raises
     ------
     NotOfferedError
         If there is no rule for an operator on the way, or no pulled output depends on `point`.
     """
-    model = ir.load(file)
     graph = model.graph
     leaf = next(value for value in graph.inputs if value.name == point)
     nodes = list(graph)
@@ -80,7 +69,6 @@ def gradient_graph(file: Path, point: str, pulled: Collection[str]) -> ir.Model:
     RemoveUnusedNodesPass()(model)
     for value in [each for each in graph.inputs if not each.uses()]:
         graph.inputs.remove(value)
-    return model
 
 
 def _pull_back(

@@ -28,12 +28,12 @@ def add(write: Writer, node: Node) -> Gradients:
 
 def mul(write: Writer, node: Node) -> Gradients:
     """``y = a b``."""
-    return [
-        write.unbroadcast(write("Mul", node.gradient, node.input(1 - k)), node.output, node.input(k))
-        if node.wants(k)
-        else None
-        for k in (0, 1)
-    ]
+
+    def of(index: int) -> ir.Value:
+        product = write("Mul", node.gradient, node.input(1 - index))
+        return write.unbroadcast(product, node.output, node.input(index))
+
+    return [of(k) if node.wants(k) else None for k in (0, 1)]
 
 
 def where(write: Writer, node: Node) -> Gradients:
@@ -57,7 +57,7 @@ def sigmoid(write: Writer, node: Node) -> Gradients:
 
 
 def gelu(write: Writer, node: Node) -> Gradients:
-    """``y = x F(x)``, so ``y' = F(x) + x f(x)``; f and F are the normal density and its integral."""
+    """``y = x F(x)``, so ``y' = F(x) + x f(x)``; f is the normal density, F its integral."""
     node.require(approximate="none")
     dtype = dtype_of(node.output)
     value = write.fp32(node.input(0), dtype)

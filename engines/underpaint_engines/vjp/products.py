@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
 from underpaint_engines.vjp.elementwise import softmax_gradient
@@ -13,16 +15,19 @@ _END = -(2**31)
 
 
 def matmul(write: Writer, node: Node) -> Gradients:
-    """``Y = A B``, so ``GA = G B^T`` and ``GB = A^T G``."""
+    """``Y = A B``, so ``GA = G B^T`` and ``GB^T = G^T A``."""
     first, second = node.input(0), node.input(1)
-    ranks = [len(shape_of(value)) for value in (first, second)]
+    batches = [shape_of(value)[:-2] for value in (first, second)]
+    ranks = [2 + len(batch) for batch in batches]
+    if batches[1] not in {(), batches[0]} or (not batches[1] and batches[0] and node.wants(1)):
+        raise node.refused("matrices that are broadcast")
     gradients: list[ir.Value | None] = [None, None]
     if node.wants(0):
         gradients[0] = write("MatMul", node.gradient, write.swap(second, ranks[1]))
     if node.wants(1):
-        if ranks[1] < ranks[0]:
-            raise node.refused("a weight that a gradient goes through")
-        gradients[1] = write("MatMul", write.swap(first, ranks[0]), node.gradient)
+        # (G^T A)^T: where B is itself a transpose, the two cancel.
+        product = write("MatMul", write.swap(node.gradient, ranks[1]), first)
+        gradients[1] = write.swap(product, ranks[1])
     return gradients
 
 
@@ -39,27 +44,22 @@ def gemm(write: Writer, node: Node) -> Gradients:
 def conv(write: Writer, node: Node) -> Gradients:
     """Convolve with the mirrored weights, after putting zeros where a stride left out.
 
-    Runtimes know ordinary convolutions best: a transposed one is slower on ONNX Runtime and, in
-    this graph, wrong on OpenVINO 2026.4.
+    Runtimes know ordinary convolutions best; a transposed one is slower on ONNX Runtime.
     """
     node.require(group=1, dilations=(1, 1), auto_pad="NOTSET")
-    attributes = node.forward.attributes
-    strides, pads = attributes["strides"].as_ints(), attributes["pads"].as_ints()
-    weight, gradient = node.input(1), node.gradient
-    sides = _numbers(node, node.input(0))
-    kernel = _numbers(node, weight)
-    if tuple(strides) != (1, 1):
-        gradient = _spread(write, node, tuple(strides))
-    spread = [side * stride for side, stride in zip(_numbers(node, node.output), strides, strict=True)]
-    before = [kernel[k] - 1 - pads[k] for k in (0, 1)]
-    after = [sides[k] + kernel[k] - 1 - spread[k] - before[k] for k in (0, 1)]
-    if min(*before, *after) < 0:
+    strides = node.forward.attributes["strides"].as_ints()
+    pads = node.forward.attributes["pads"].as_ints()
+    sides, after = _numbers(node, node.input(0)), _numbers(node, node.output)
+    kernel = _numbers(node, node.input(1))
+    first = [kernel[k] - 1 - pads[k] for k in (0, 1)]
+    last = [sides[k] + kernel[k] - 1 - after[k] * strides[k] - first[k] for k in (0, 1)]
+    if min(*first, *last) < 0:
         raise node.refused(f"pads={tuple(pads)} at {sides[0]}x{sides[1]}")
-    mirrored = write("Transpose", weight, perm=[1, 0, 2, 3])
-    if kernel != (1, 1):
-        ends = [write.whole(each) for each in ([-1, -1], [_END, _END], [2, 3], [-1, -1])]
-        mirrored = write("Slice", mirrored, *ends)
-    return [write("Conv", gradient, mirrored, kernel_shape=kernel, pads=[*before, *after])]
+    gradient = node.gradient
+    if tuple(strides) != (1, 1):
+        gradient = _spread(write, node, strides)
+    mirrored = _mirrored(write, node.input(1), kernel)
+    return [write("Conv", gradient, mirrored, kernel_shape=kernel, pads=[*first, *last])]
 
 
 def attention(write: Writer, node: Node) -> Gradients:
@@ -90,14 +90,23 @@ def attention(write: Writer, node: Node) -> Gradients:
     ]
 
 
-def _spread(write: Writer, node: Node, strides: tuple[int, ...]) -> ir.Value:
-    """Put ``stride - 1`` zeros after every cell of the gradient, along both sides."""
-    channels, *sides = shape_of(node.output)[1:]
-    cells = write("Reshape", node.gradient, write.whole([-1, int(channels), int(sides[0]), 1, int(sides[1]), 1]))
-    ends = [0, 0, 0, strides[0] - 1, 0, strides[1] - 1]
-    padded = write("Pad", cells, write.whole([0] * 6 + ends))
-    whole = [int(side) * stride for side, stride in zip(sides, strides, strict=True)]
-    return write("Reshape", padded, write.whole([-1, int(channels), *whole]))
+def _mirrored(write: Writer, weight: ir.Value, kernel: tuple[int, int]) -> ir.Value:
+    """Turn weights ``[O, C, h, w]`` to ``[C, O, h, w]``, read backwards along both sides."""
+    swapped = write("Transpose", weight, perm=[1, 0, 2, 3])
+    if kernel == (1, 1):
+        return swapped
+    ends = [write.whole(each) for each in ([-1, -1], [_END, _END], [2, 3], [-1, -1])]
+    return write("Slice", swapped, *ends)
+
+
+def _spread(write: Writer, node: Node, strides: Sequence[int]) -> ir.Value:
+    """Put ``stride - 1`` zeros after every cell of the gradient ``[R, C, h, w]``."""
+    channels, (height, width) = int(shape_of(node.output)[1]), _numbers(node, node.output)
+    cells = write.whole([-1, channels, height, 1, width, 1])
+    zeros = write.whole([0] * 9 + [strides[0] - 1, 0, strides[1] - 1])
+    padded = write("Pad", write("Reshape", node.gradient, cells), zeros)
+    wide = write.whole([-1, channels, height * strides[0], width * strides[1]])
+    return write("Reshape", padded, wide)
 
 
 def _numbers(node: Node, value: ir.Value) -> tuple[int, int]:

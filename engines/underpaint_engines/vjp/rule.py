@@ -1,4 +1,4 @@
-"""What a rule of differentiation is: from the gradient of a node's output to those of its inputs."""
+"""A rule of differentiation: from the gradient of a node's output to those of its inputs."""
 
 from __future__ import annotations
 

@@ -55,16 +55,16 @@ def reduce_mean(write: Writer, node: Node) -> Gradients:
     """Give every element an equal part."""
     node.require(keepdims=1)
     before, after = shape_of(node.input(0)), shape_of(node.output)
-    repeats = [b if a == 1 and isinstance(b, int) else 1 for b, a in zip(before, after, strict=True)]
+    repeats = [
+        b if a == 1 and isinstance(b, int) else 1 for b, a in zip(before, after, strict=True)
+    ]
     part = write.number(1 / prod(repeats), dtype_of(node.output))
     return [write("Expand", write("Mul", node.gradient, part), write.whole(repeats))]
 
 
 def resize(write: Writer, node: Node) -> Gradients:
     """Sum the copies of each cell of ``[R, C, h, w]``."""
-    node.require(
-        mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-    )
+    node.require(mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
     before, after = shape_of(node.input(0))[2:], shape_of(node.output)[2:]
     factors = []
     for small, large in zip(before, after, strict=True):
