@@ -75,8 +75,8 @@ def energy(seen: Observation, targets: Sequence[Target], readings: Readings) -> 
 
 def target_energy(seen: Observation, target: Target, readings: Readings) -> Tensor:
     """Return one object's energy, ``[I]``: mean absolute errors, averaged over sites."""
-    own = word_maps(seen, MAIN, target.tokens, readings)
-    theirs = word_maps(seen, target.branch, target.their_tokens, readings)
+    own = word_maps(_maps(seen), MAIN, target.tokens, readings)
+    theirs = word_maps(_maps(seen), target.branch, target.their_tokens, readings)
     theirs = {site: value.detach() for site, value in theirs.items()}
     parts = [
         map_energy(value, theirs[site], target.placement, target.weights)
@@ -121,10 +121,10 @@ def distance(difference: Tensor) -> Tensor:
 
 
 def word_maps(
-    seen: Observation, branch: str, tokens: Tensor, readings: Readings
+    maps: AttentionMaps, branch: str, tokens: Tensor, readings: Readings
 ) -> dict[Site, Tensor]:
     """Return the map of one object at each site, ``[I, h, w]``."""
-    maps = _maps(seen).select(readings.maps)
+    maps = maps.select(readings.maps)
     found = {}
     for site, value in maps.of(branch).items():  # [I, H, N, L]
         each = torch.einsum("ihnl,il->in", value, tokens.to(value) / value.shape[1])

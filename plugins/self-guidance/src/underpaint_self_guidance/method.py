@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 from underpaint.method import Method, hookimpl
-from underpaint.records import Branch, Conditioning, Guidance, Needs, Tap, Window
+from underpaint.records import Branch, Conditioning, Guidance, Needs, Prediction, Tap, Window
 from underpaint.request import Request
 from underpaint.run import Run
 from underpaint.sites import Sites, SiteSelector
 from underpaint.step import Step
 
+from underpaint_self_guidance.background import Background
 from underpaint_self_guidance.changes import (
     AppearanceOf,
     Borrow,
@@ -95,6 +96,10 @@ class SelfGuidance(Method):
     until: float = Field(
         0.9, ge=0, le=1, description="Part up to which every other step is guided."
     )
+    keep_background: bool = Field(
+        True,
+        description="Keep the original's latents outside of what changes; ours, not the paper's.",
+    )
     levels: tuple[int, ...] = Field(
         (), description="Levels of the maps; left out: that of the word maps and smaller ones."
     )
@@ -128,6 +133,7 @@ class SelfGuidanceRun:
         self.edit = edit
         self.sources = borrowed(edit.borrows)
         self.pictures = NoisedPictures()
+        self.background: Background | None = None
 
     @hookimpl
     def needs(self, request: Request) -> Needs:
@@ -135,7 +141,8 @@ class SelfGuidanceRun:
         edit, readings = self.edit, self._readings(request)
         window = Window(0.0, max(edit.always, edit.until))
         activation = SiteSelector("activation", names=frozenset({readings.features}))
-        taps = (Tap(readings.maps, during=window), Tap(activation, during=window))
+        maps = Tap(readings.maps, during=Window() if edit.keep_background else window)
+        taps = (maps, Tap(activation, during=window))
         return Needs(
             taps, gradient=frozenset({"sample"}), image=request.image is not None and self._noised
         )
@@ -155,7 +162,11 @@ class SelfGuidanceRun:
     @hookimpl(wrapper=True)
     def conditioning(self, run: Run) -> Generator[None, Conditioning, Conditioning]:
         """Find the words, once a run and before anything is computed."""
-        self.targets = Recipe(self.edit, self.sources, run).targets()
+        recipe = Recipe(self.edit, self.sources, run)
+        self.targets = recipe.targets()
+        changed = recipe.changed()
+        if self.edit.keep_background and self.edit.strength and self.edit.keep == "everything" and changed:
+            self.background = Background(changed, self._readings(run.request))
         return (yield)
 
     @hookimpl(wrapper=True)
@@ -181,10 +192,14 @@ class SelfGuidanceRun:
         return [Guidance(function, scale, halves=("cond",))]  # it reads no other row
 
     @hookimpl(wrapper=True)
-    def advance(self, step: Step) -> Generator[None, Tensor, Tensor]:
+    def advance(self, step: Step, prediction: Prediction) -> Generator[None, Tensor, Tensor]:
         """Put the noised pictures on their next level."""
         latents = yield
-        return self.pictures.put(step.run, step.move.next_t, latents)
+        latents = self.pictures.put(step.run, step.move.next_t, latents)
+        if self.background is None or prediction.maps is None:
+            return latents
+        self.background.add(prediction.maps)
+        return self.background.keep(latents, step.layout)
 
     @property
     def _noised(self) -> bool:
