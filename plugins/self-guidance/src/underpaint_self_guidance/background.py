@@ -15,12 +15,11 @@ from underpaint.layout import Layout
 from underpaint.maps import AttentionMaps
 from underpaint.records import MAIN
 
-from underpaint_self_guidance.energies import Readings, Target, word_maps
-from underpaint_self_guidance.placement import Placement
-from underpaint_self_guidance.properties import centroid, shape
+from underpaint_self_guidance.energies import Readings, Target, word_map
+from underpaint_self_guidance.properties import shape
 from underpaint_self_guidance.sources import ORIGINAL
 
-EDGE = 0.25
+EDGE = 0.1
 """From which value of a soft mask a place belongs to an object."""
 
 
@@ -37,18 +36,17 @@ class Background:
         self.targets = targets
         self.readings = readings
         self.mask: Tensor | None = None
-        self._sums: list[tuple[Tensor, Tensor]] = []
+        self._sums: Tensor | None = None
 
     def add(self, maps: AttentionMaps) -> None:
         """Add one step's maps, and find the outlines in the sums."""
-        new = [self._maps(maps, target) for target in self.targets]
-        if self._sums:
-            new = [(a + c, b + d) for (a, b), (c, d) in zip(self._sums, new, strict=True)]
-        self._sums = new
+        new = torch.stack([each for target in self.targets for each in self._pair(maps, target)])
+        self._sums = new if self._sums is None else self._sums + new
+        pairs = zip(self._sums[::2], self._sums[1::2], self.targets, strict=True)
         places = [
             outline
-            for (old, theirs), target in zip(new, self.targets, strict=True)
-            for outline in (_outline(old), _outline(theirs, target.placement))
+            for old, wanted, target in pairs
+            for outline in (shape(old), target.placement.outline(wanted))
         ]
         where = torch.stack(places).amax(0)[:, None] > EDGE
         grown = F.max_pool2d(where.float(), kernel_size=3, stride=1, padding=1)
@@ -63,22 +61,12 @@ class Background:
         kept[main] = torch.lerp(latents[original], latents[main], self.mask.to(latents))
         return kept
 
-    def _maps(self, maps: AttentionMaps, target: Target) -> tuple[Tensor, Tensor]:
-        """Return the object's map in the original and what it is to be like, ``[I, h, w]``."""
-        theirs = _mean(maps, target.branch, target.their_tokens, self.readings)
+    def _pair(self, maps: AttentionMaps, target: Target) -> tuple[Tensor, Tensor]:
+        """Return an object's map and that of what it is to be like, ``[I, h, w]``.
+
+        Where it is placed, its map is the original's: its own already moves.
+        """
+        theirs = word_map(maps, target.branch, target.their_tokens, self.readings)
         if target.branch == ORIGINAL:
             return theirs, theirs
-        return _mean(maps, MAIN, target.tokens, self.readings), theirs
-
-
-def _outline(maps: Tensor, placement: Placement | None = None) -> Tensor:
-    outline = shape(maps)
-    return outline if placement is None else placement.apply(outline, centroid(outline))
-
-
-def _mean(maps: AttentionMaps, branch: str, tokens: Tensor, readings: Readings) -> Tensor:
-    """Return a word's map of all sites, each on the finest one's grid."""
-    found = list(word_maps(maps, branch, tokens, readings).values())
-    size = max((tuple(each.shape[-2:]) for each in found))
-    grown = [F.interpolate(each[:, None], size, mode="bilinear")[:, 0] for each in found]
-    return torch.stack(grown).mean(0)
+        return word_map(maps, MAIN, target.tokens, self.readings), theirs

@@ -84,17 +84,20 @@ class SelfGuidance(Method):
         "inverted", description="How the original follows a picture: inverted, or noised forward."
     )
     strength: float = Field(
-        1.7, ge=0, description="v of eq. 3, for each number of a latent; 0 is no edit."
+        1.0, ge=0, description="v of eq. 3, for each number of a latent; 0 is no edit."
+    )
+    limit: float = Field(
+        1.3, gt=0, description="Greatest change of one number of the noise, whose variance is 1."
     )
     centroid: float = Field(1.0, ge=0, description="Weight of an object's place.")
     size: float = Field(0.5, ge=0, description="Weight of its size.")
-    shape: float = Field(0.5, ge=0, description="Weight of its outline.")
-    appearance: float = Field(0.05, ge=0, description="Weight of its look; large ones leak places.")
+    shape: float = Field(2.0, ge=0, description="Weight of its outline.")
+    appearance: float = Field(0.1, ge=0, description="Weight of its look; large ones leak places.")
     always: float = Field(
-        0.1875, ge=0, le=1, description="Part of the noise range that is guided at each step."
+        0.7, ge=0, le=1, description="Part of the noise range that is guided at each step."
     )
     until: float = Field(
-        0.9, ge=0, le=1, description="Part up to which every other step is guided."
+        0.7, ge=0, le=1, description="Part up to which every other step is guided."
     )
     keep_background: bool = Field(
         True,
@@ -141,7 +144,7 @@ class SelfGuidanceRun:
         edit, readings = self.edit, self._readings(request)
         window = Window(0.0, max(edit.always, edit.until))
         activation = SiteSelector("activation", names=frozenset({readings.features}))
-        maps = Tap(readings.maps, during=Window() if edit.keep_background else window)
+        maps = Tap(readings.maps, during=Window() if self._keeps else window)
         taps = (maps, Tap(activation, during=window))
         return Needs(
             taps, gradient=frozenset({"sample"}), image=request.image is not None and self._noised
@@ -165,7 +168,7 @@ class SelfGuidanceRun:
         recipe = Recipe(self.edit, self.sources, run)
         self.targets = recipe.targets()
         changed = recipe.changed()
-        if self.edit.keep_background and self.edit.strength and self.edit.keep == "everything" and changed:
+        if self._keeps and changed:
             self.background = Background(changed, self._readings(run.request))
         return (yield)
 
@@ -192,8 +195,18 @@ class SelfGuidanceRun:
         return [Guidance(function, scale, halves=("cond",))]  # it reads no other row
 
     @hookimpl(wrapper=True)
+    def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:
+        """Limit what the energies change: a large gradient sits on few numbers, and tears them."""
+        prediction = yield
+        if step.move.kind != "denoise" or not self._guides(step):
+            return prediction
+        plain = step.combine(prediction.outputs)
+        change = (prediction.noise - plain).clamp(-self.edit.limit, self.edit.limit)
+        return prediction.with_noise(plain + change)
+
+    @hookimpl(wrapper=True)
     def advance(self, step: Step, prediction: Prediction) -> Generator[None, Tensor, Tensor]:
-        """Put the noised pictures on their next level."""
+        """Put the noised pictures on their next level, and keep the background."""
         latents = yield
         latents = self.pictures.put(step.run, step.move.next_t, latents)
         if self.background is None or prediction.maps is None:
@@ -204,6 +217,11 @@ class SelfGuidanceRun:
     @property
     def _noised(self) -> bool:
         return self.edit.real == "noised"
+
+    @property
+    def _keeps(self) -> bool:
+        edit = self.edit
+        return edit.keep_background and edit.keep == "everything" and edit.strength > 0
 
     def _others(self) -> list[Source]:
         sources = dict.fromkeys(self.sources.values())
