@@ -1,4 +1,4 @@
-"""Methods in one run: each does its part."""
+"""Prompt-to-Prompt and Self-Guidance in one run: each does its part."""
 
 from __future__ import annotations
 
