@@ -24,6 +24,27 @@ def pruned(folder: Path, graph: Graph, outputs: Sequence[str]) -> bytes:
     NotOfferedError
         If the graph has no derivative.
     """
+    return _content(_pruned(folder, graph, outputs))
+
+
+def without_weights(folder: Path, graph: Graph, outputs: Sequence[str]) -> bytes:
+    """Return the same, with inputs of their names in place of the weights that lie elsewhere.
+
+    Raises
+    ------
+    NotOfferedError
+        If the graph has no derivative.
+    """
+    model = _pruned(folder, graph, outputs)
+    for value in list(model.graph.initializers.values()):
+        if isinstance(value.const_value, ir.ExternalTensor):
+            del model.graph.initializers[value.name or ""]
+            value.const_value = None
+            model.graph.inputs.append(value)
+    return _content(model)
+
+
+def _pruned(folder: Path, graph: Graph, outputs: Sequence[str]) -> ir.Model:
     model = ir.load(folder / graph.file)
     if isinstance(graph, Derivative):
         gradient_graph(model, graph.point, graph.pulled)
@@ -31,5 +52,9 @@ def pruned(folder: Path, graph: Graph, outputs: Sequence[str]) -> bytes:
     model.graph.outputs.clear()
     model.graph.outputs.extend(kept)
     RemoveUnusedNodesPass()(model)
+    return model
+
+
+def _content(model: ir.Model) -> bytes:
     content: bytes = ir.to_proto(model).SerializeToString()
     return content

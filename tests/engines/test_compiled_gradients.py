@@ -10,17 +10,20 @@ import torch
 from underpaint import Guidance, Needs, Pipeline, Tap, hookimpl
 from underpaint.engine import UNetOutput
 from underpaint.records import Wrt
-from underpaint_engines import onnxruntime
-from underpaint_engines.onnxruntime import OnnxRuntime
+from underpaint_engines import onnxruntime, openvino
+from underpaint_engines.bundle import read_manifest
+from underpaint_engines.derivative import derivative
+from underpaint_engines.pruning import pruned
 from underpaint_prompt_to_prompt import PromptToPrompt
 
 KIND = "tiny-vae"
 PARTS = ("noise", "maps", "features")
+LOADERS = {"onnxruntime": onnxruntime.load, "openvino": openvino.load}
 
 
-@pytest.fixture
-def engine(bundle_of):
-    return onnxruntime.load(bundle_of(KIND), name=KIND)
+@pytest.fixture(params=LOADERS)
+def engine(request, bundle_of):
+    return LOADERS[request.param](bundle_of(KIND), name=KIND)
 
 
 @pytest.fixture
@@ -97,7 +100,8 @@ def test_small_cotangents_lose_nothing(engine, reference, call_of):
 def test_no_cotangents_run_nothing(engine, call_of, monkeypatch):
     call = call_of()
     output, pullback = engine.linearize(call, "context")
-    monkeypatch.setattr(OnnxRuntime, "open", lambda *_: pytest.fail("opened a graph"))
+    runtime = type(engine._sessions.runtime)
+    monkeypatch.setattr(runtime, "open", lambda *_: pytest.fail("opened a graph"))
     gradient = pullback(UNetOutput(torch.zeros_like(output.noise)))
     assert gradient.shape == call.context.shape
     assert gradient.abs().max() == 0
@@ -112,12 +116,8 @@ def test_threads_give_the_bytes_of_one(engine, call_of):
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
-def test_layers_that_no_cotangent_reaches_are_not_in_the_graph(engine, reference):
-    from underpaint_engines.bundle import read_manifest
-    from underpaint_engines.derivative import derivative
-    from underpaint_engines.pruning import pruned
-
-    folder = engine._sessions.folder
+def test_layers_that_no_cotangent_reaches_are_not_in_the_graph(bundle_of, reference):
+    folder = bundle_of(KIND)
     graph = read_manifest(folder).graphs["unet/plain@16x16"]
     first = reference.info.sites.of_kind("cross")[0].name
     sizes = [
@@ -148,7 +148,7 @@ def test_guidance_and_prompt_to_prompt_run_together(engine, reference, make_meth
     call = {"num_inference_steps": 4, "seed": 3, "output_type": "latent"}
     got, again = (Pipeline(engine)("a dog on the grass", edits=edits, **call) for _ in range(2))
     expected = Pipeline(reference)("a dog on the grass", edits=edits, **call)
-    assert got.recipe["engine"] == "onnxruntime"
+    assert got.recipe["engine"] == engine.name
     assert not got.warnings
     torch.testing.assert_close(got.latents, expected.latents, atol=1e-3, rtol=0)
     assert torch.equal(got.latents, again.latents)

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 import onnxruntime
+import openvino
 import pytest
 import torch
 import torch.nn.functional as F
@@ -169,14 +170,26 @@ def graph_of(case, inputs, outputs):
     return ir.Model(graph, ir_version=10)
 
 
-def run(model, inputs):
+def on_onnxruntime(model, inputs):
     session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
     taken = {port.name: inputs[port.name].numpy() for port in session.get_inputs()}
     return torch.from_numpy(session.run(None, taken)[0])
 
 
+def on_openvino(model, inputs):
+    core = openvino.Core()
+    read = core.read_model(ir.to_proto(model).SerializeToString())
+    compiled = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    taken = {port.any_name: inputs[port.any_name].numpy() for port in compiled.inputs}
+    return torch.from_numpy(compiled(taken)[0].copy())
+
+
+RUNTIMES = pytest.mark.parametrize("run", [on_onnxruntime, on_openvino])
+
+
+@RUNTIMES
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.kind)
-def test_a_rule_is_autograds(case):
+def test_a_rule_is_autograds(case, run):
     inputs = {name: normal(*shape).requires_grad_() for name, shape in case.shapes.items()}
     given = [*case.weights.values(), *inputs.values()]
     if case.kind != "Where":
@@ -193,8 +206,9 @@ def test_a_rule_is_autograds(case):
         assert got.abs().max() > 0
 
 
+@RUNTIMES
 @pytest.mark.parametrize("pulled", [["y0"], ["y1"], ["y0", "y1"]])
-def test_a_split_joins_what_has_a_gradient(pulled):
+def test_a_split_joins_what_has_a_gradient(pulled, run):
     whole = normal(ROWS, 4, 5)
     case = Case("Split", {}, None, {"axis": 1, "num_outputs": 2})
     cotangents = {f"y{k}": normal(ROWS, 2, 5) + k for k in range(2)}
