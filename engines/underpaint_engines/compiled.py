@@ -221,8 +221,8 @@ class CompiledEngine(Engine):
     def _require_gradients(self) -> None:
         if not self._runtime.gradients:
             raise NotOfferedError(
-                f"The {self.name} engine has no gradients; engine='pytorch', "
-                "engine='onnxruntime' and engine='openvino' have them."
+                f"The {self.name} engine has no gradients in {dtype_name(self.dtype)}; "
+                "engine='pytorch' has them."
             )
 
     def _one_by_one(self, graph: str, port: str, values: Tensor, output: str) -> Tensor:

@@ -41,7 +41,6 @@ class OpenVino:
 
     name = "openvino"
     opset = 23
-    gradients = True
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         if device.type != "cpu":
@@ -56,6 +55,8 @@ class OpenVino:
             )
         self.device = device
         self.dtype = dtype
+        # In bf16 nobody has compared derivatives with autograd yet.
+        self.gradients = dtype == torch.float32
         self.versions = {"openvino": openvino.__version__}
         self._core = core
 

@@ -40,7 +40,7 @@ def read_derivative(
 
 
 def _put(weight: openvino.Node, parameter: openvino.Node) -> None:
-    """Let what reads a parameter read a weight, each further one a copy where it is a matrix.
+    """Let what reads a parameter read a weight, each further one a copy where it is square.
 
     OpenVINO 2026.4 rearranges matrices for the processor and keeps them by address, shape and
     arrangement alone. A square one that is read as it is and transposed, as gradients do, would be
@@ -48,9 +48,10 @@ def _put(weight: openvino.Node, parameter: openvino.Node) -> None:
     """
     first, *others = parameter.output(0).get_target_inputs()
     first.replace_source_output(weight.output(0))
-    matrix = len(weight.get_output_shape(0)) == 2
+    shape = list(weight.get_output_shape(0))
+    square = len(shape) == 2 and shape[0] == shape[1]
     for each in others:
-        each.replace_source_output((_copy(weight) if matrix else weight).output(0))
+        each.replace_source_output((_copy(weight) if square else weight).output(0))
 
 
 def _copy(weight: openvino.Node) -> openvino.Node:

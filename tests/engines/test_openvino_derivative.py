@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 import pytest
 import torch
+from openvino import Core
 from underpaint_engines.bundle import Graph, Port
 from underpaint_engines.derivative import cotangent_name, derivative, gradient_name
 from underpaint_engines.openvino import OpenVino
@@ -50,3 +51,9 @@ def test_a_weight_is_read_as_it_is_and_transposed(tmp_path, shape, rows):
     session = runtime.open(tmp_path, record, [gradient_name("sample")])
     got = session({"sample": sample, cotangent_name("noise"): cotangent})
     torch.testing.assert_close(got[gradient_name("sample")], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "gradients"), [(torch.float32, True), (torch.bfloat16, False)])
+def test_only_what_was_compared_with_autograd_is_offered(dtype, gradients, monkeypatch):
+    monkeypatch.setattr(Core, "get_property", lambda *_: ["FP32", "BF16"])
+    assert OpenVino(torch.device("cpu"), dtype).gradients is gradients
