@@ -27,7 +27,11 @@ SAYS_COLOUR = 0.8
 PLACES = {" on the left": 0.28, " in the middle": 0.5, " on the right": 0.72}
 """Words for the place of a single object, and the x of its centre."""
 
-WAYS = {" on the left": "to the left", " in the middle": "to the middle", " on the right": "to the right"}
+WAYS = {
+    " on the left": "to the left",
+    " in the middle": "to the middle",
+    " on the right": "to the right",
+}
 OPPOSITE = {" to the left of ": " to the right of ", " above ": " below "}
 MATERIALS = {
     "grass": "grass", "water": "water", "grass in snow": "grass", "beach in snow": "sand",
@@ -155,7 +159,7 @@ def _move_one(rng: random.Random) -> Change:
         replace(_with(spec, 0, x=PLACES[place]), position=place) for place in (before, after)
     )
     thing = spec.things[0]
-    text = f"move the {thing.phrase} {WAYS[after]}"
+    text = f"move the {thing.phrase} to the {after.split()[-1]}"
     return Change(source, target, text, (thing.placed.name, thing.placed.name))
 
 
@@ -178,7 +182,9 @@ def change_colour(rng: random.Random, spec: SceneSpec | None = None) -> Change:
     spec = replace(spec, things=(*spec.things[:index], thing, *spec.things[index + 1 :]))
     new = _other(rng, COLOURS, thing.placed.colour)
     text = f"make the {thing.phrase} {new}"
-    return Change(spec, _with(spec, index, colour=new), text, (thing.placed.name, thing.placed.name))
+    return Change(
+        spec, _with(spec, index, colour=new), text, (thing.placed.name, thing.placed.name)
+    )
 
 
 def change_material(rng: random.Random) -> Change:

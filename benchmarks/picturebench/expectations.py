@@ -1,6 +1,7 @@
 """Success, counted: what the expected scene says, and whether the judge sees it.
 
 Every claim is about what the edit changes (`edited`) or about what it must leave alone (`kept`).
+Colour, position and size are claimed of objects that are seen; that one is missing counts once.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 from underpaint_picturebook.judge import Found, Verdict
 
 from benchmarks.picturebench.edit_types import EditType
-from benchmarks.picturebench.items import Item, Truth
+from benchmarks.picturebench.items import Truth
 from benchmarks.picturebench.scenes import Mask, Thing
 
 ASPECTS = ("object", "colour", "position", "size", "background", "style")
@@ -28,7 +29,8 @@ class Claim:
 
     aspect: str
     changed: bool
-    holds: Callable[[Verdict], bool]
+    holds: Callable[[Verdict], bool | None]
+    """None where the object is not seen that it is about."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Outcome:
     Attributes
     ----------
     edited, kept : whether all claims hold about what changes, and about what stays.
-    aspects : the same by aspect; None where an item claims nothing of it.
+    aspects : the same by aspect; None where nothing could be said.
     """
 
     edited: bool
@@ -51,11 +53,10 @@ class Outcome:
         return self.edited and self.kept
 
 
-def look(item: Item, verdict: Verdict) -> Outcome | None:
-    """Return what the judge sees; None for an item without a truth."""
-    if item.truth is None:
-        return None
-    held = [(claim, claim.holds(verdict)) for claim in claims(item.truth, item.type)]
+def look(truth: Truth, kind: EditType, verdict: Verdict) -> Outcome:
+    """Return what the judge sees of an item's claims."""
+    said = [(claim, claim.holds(verdict)) for claim in claims(truth, kind)]
+    held = [(claim, holds) for claim, holds in said if holds is not None]
     by_aspect = {name: [ok for claim, ok in held if claim.aspect == name] for name in ASPECTS}
     return Outcome(
         edited=all(ok for claim, ok in held if claim.changed),
@@ -84,19 +85,19 @@ def _of_thing(new: Thing, old: Thing | None, cover: Mask, kind: EditType) -> Ite
     name, colour = new.placed.name, new.placed.colour
     was = old.placed if old else None
     moved = was is None or (was.x, was.y) != (new.placed.x, new.placed.y)
-    yield Claim("object", was is None or was.name != name, _sees(name, lambda _: True))
+    yield Claim("object", was is None or was.name != name, lambda seen: seen.find(name) is not None)
     yield Claim(
-        "colour", was is None or was.colour != colour, _sees(name, lambda f: f.colour == colour)
+        "colour", was is None or was.colour != colour, _of(name, lambda f: f.colour == colour)
     )
-    yield Claim("position", moved, _sees(name, lambda found: _in_box(found, cover)))
+    yield Claim("position", moved, _of(name, lambda found: _in_box(found, cover)))
     if kind is EditType.CONTENT:
-        yield Claim("size", True, _sees(name, lambda found: _alike_in_size(found, cover)))
+        yield Claim("size", True, _of(name, lambda found: _alike_in_size(found, cover)))
 
 
-def _sees(name: str, fits: Callable[[Found], bool]) -> Callable[[Verdict], bool]:
-    def holds(seen: Verdict) -> bool:
+def _of(name: str, fits: Callable[[Found], bool]) -> Callable[[Verdict], bool | None]:
+    def holds(seen: Verdict) -> bool | None:
         found = seen.find(name)
-        return found is not None and fits(found)
+        return None if found is None else fits(found)
 
     return holds
 

@@ -43,7 +43,7 @@ def _background_area(source: SceneSpec, target: SceneSpec) -> Mask:
 
 
 def _union(masks: dict[int, Mask]) -> Mask:
-    return np.any(list(masks.values()), axis=0)
+    return np.asarray(np.any(list(masks.values()), axis=0))
 
 
 def encode_runs(mask: Mask) -> list[int]:
