@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
@@ -23,7 +23,7 @@ from benchmarks.picturebench.pie_bench import load_folder, save_folder
 from benchmarks.picturebench.report import CARDS, Report, write_report
 from benchmarks.picturebench.results_file import ResultsFile
 from benchmarks.picturebench.runner import Bench, Metrics
-from benchmarks.picturebench.tables import Table, tables
+from benchmarks.picturebench.tables import Table, brief_table
 from benchmarks.report import hardware
 
 Profile = Literal["core", "paper"]
@@ -34,7 +34,7 @@ app = App(name="picturebench", help=__doc__)
 @app.default
 def run(
     *,
-    methods: tuple[str, ...] = ("all",),
+    methods: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = ("all",),
     engine: str = "pytorch",
     model: str = "picturebook",
     split: Split = "test",
@@ -81,7 +81,7 @@ def run(
 
 @app.command
 def report(out: Path = Path("picturebench-out"), /, *, cards: int = CARDS) -> None:
-    """Write the report of a run's folder once more, and print its tables.
+    """Write the report of a run's folder once more, and print the main table.
 
     Parameters
     ----------
@@ -89,10 +89,8 @@ def report(out: Path = Path("picturebench-out"), /, *, cards: int = CARDS) -> No
     cards : edits that the page shows with pictures.
     """
     paths = write_report(out, cards)
-    lines = Report.of(out).lines
     console = Console()
-    for table in tables(lines):
-        console.print(_rich(table))
+    console.print(_rich(brief_table(Report.of(out).lines)))
     console.print(*paths, sep="\n")
 
 

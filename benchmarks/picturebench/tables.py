@@ -29,10 +29,10 @@ def percent(value: Share | None, *, interval: bool = False) -> str:
 
 
 def number(value: Mean | None, digits: int, items: int, factor: float = 1.0) -> str:
-    """Return a mean; where values are missing, of how many it is."""
+    """Return a mean; in brackets of how many it is, where some have no value."""
     if value is None:
         return ""
-    short = f" (of {value.of})" if value.of < items else ""
+    short = f" ({value.of})" if value.of < items else ""
     return f"{factor * value.value:.{digits}f}{short}"
 
 
@@ -41,6 +41,29 @@ def tables(lines: Sequence[Line]) -> list[Table]:
     rows = summarise(lines)
     made = [success_table(rows), type_table(lines), picture_table(rows)]
     return [*made, paper_table(rows)] if any(row.means[PAPER_METRICS[0]] for row in rows) else made
+
+
+def brief_table(lines: Sequence[Line]) -> Table:
+    """Return what fits a terminal."""
+    return Table(
+        "PictureBench",
+        ("method", "edits", "success", "edited", "kept", "PSNR outside", "s an image"),
+        tuple(
+            (
+                row.method,
+                str(row.items),
+                *(percent(row.shares[name]) for name in ("success", "edited", "kept")),
+                number(row.means["psnr_outside"], 1, row.items),
+                seconds(row),
+            )
+            for row in summarise(lines)
+        ),
+    )
+
+
+def seconds(row: Row) -> str:
+    """Return the median; nothing where no edit was timed."""
+    return "" if row.seconds is None else f"{row.seconds:.2f}"
 
 
 def success_table(rows: Sequence[Row]) -> Table:
@@ -58,7 +81,7 @@ def success_table(rows: Sequence[Row]) -> Table:
                 percent(row.shares["success"], interval=True),
                 percent(row.unseen),
                 *(percent(row.shares[name]) for name in names),
-                "" if row.seconds is None else f"{row.seconds:.2f}",
+                seconds(row),
                 str(row.errors),
             )
             for row in rows
