@@ -34,7 +34,7 @@ SHARES: dict[Split, int] = {"tune": 10, "test": 2}
 
 def picture_set(split: Split, limit: int | None = None, seed: int = SEED) -> list[Item]:
     """Return the items of a split, types by turns; `limit` takes the first ones of that order."""
-    return [draw_item(split, kind, rank, seed) for kind, rank in islice(_order(split), limit)]
+    return [draw_item(split, kind, rank, seed) for kind, rank in islice(plan(split), limit)]
 
 
 def draw_item(split: Split, kind: EditType, rank: int, seed: int = SEED) -> Item:
@@ -45,17 +45,18 @@ def draw_item(split: Split, kind: EditType, rank: int, seed: int = SEED) -> Item
     return make_item(key, kind, split, _draw(kind, rng, unseen=unseen))
 
 
-def _draw(kind: EditType, rng: random.Random, *, unseen: bool) -> Change:
-    while True:
-        change = CHANGES[kind](rng)
-        if shows_unseen(change) == unseen:
-            return change
-
-
-def _order(split: Split) -> Iterator[tuple[EditType, int]]:
+def plan(split: Split) -> Iterator[tuple[EditType, int]]:
+    """Yield types and ranks in the set's order; nothing is drawn."""
     counts = {kind: total // SHARES[split] for kind, total in PIE_COUNTS.items()}
     for rank in count():
         left = [kind for kind in EditType if rank < counts[kind]]
         if not left:
             return
         yield from ((kind, rank) for kind in left)
+
+
+def _draw(kind: EditType, rng: random.Random, *, unseen: bool) -> Change:
+    while True:
+        change = CHANGES[kind](rng)
+        if shows_unseen(change) == unseen:
+            return change

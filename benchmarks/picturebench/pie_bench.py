@@ -137,6 +137,8 @@ def _read_mapping(file: Path) -> dict[str, Entry]:
 
 def _load_item(folder: Path, key: str, entry: Entry) -> Item:
     file = folder / PICTURES / entry.image_path
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise CorruptPartError(f"Entry {key} of {folder / MAPPING}: {file} is outside of {folder}.")
     if not file.is_file():
         raise MissingPartError(f"Entry {key} of {folder / MAPPING} names {file}, which is missing.")
     try:
