@@ -18,6 +18,10 @@ from benchmarks.picturebench.scenes import Mask, Thing
 
 ASPECTS = ("object", "colour", "position", "size", "background", "style")
 
+PLACE_TOLERANCE = 0.1
+"""How far an object's centre may be from the expected one, as a part of the picture's side: edits
+move it by 0.22 or more, so that this is just under half of the way."""
+
 SIZE_FACTOR = 1.4
 """How much larger or smaller an object's area may be than expected: between two size words, the
 area changes by 2.0 or 2.1, so that this is about half of the way."""
@@ -89,7 +93,7 @@ def _of_thing(new: Thing, old: Thing | None, cover: Mask, kind: EditType) -> Ite
     yield Claim(
         "colour", was is None or was.colour != colour, _of(name, lambda f: f.colour == colour)
     )
-    yield Claim("position", moved, _of(name, lambda found: _in_box(found, cover)))
+    yield Claim("position", moved, _of(name, lambda found: _in_place(found, cover)))
     if kind is EditType.CONTENT:
         yield Claim("size", True, _of(name, lambda found: _alike_in_size(found, cover)))
 
@@ -106,11 +110,10 @@ def _misses(name: str) -> Callable[[Verdict], bool]:
     return lambda seen: seen.find(name) is None
 
 
-def _in_box(found: Found, cover: Mask) -> bool:
-    """Say whether the object's centre lies in the box around the expected one."""
-    columns, rows = np.flatnonzero(cover.any(axis=0)), np.flatnonzero(cover.any(axis=1))
-    x, y = found.centre
-    return bool(columns[0] <= x <= columns[-1] and rows[0] <= y <= rows[-1])
+def _in_place(found: Found, cover: Mask) -> bool:
+    rows, columns = np.nonzero(cover)
+    away = np.hypot(found.centre[0] - columns.mean(), found.centre[1] - rows.mean())
+    return bool(away <= PLACE_TOLERANCE * cover.shape[0])
 
 
 def _alike_in_size(found: Found, cover: Mask) -> bool:

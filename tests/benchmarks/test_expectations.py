@@ -56,6 +56,13 @@ def test_an_object_elsewhere_is_at_the_wrong_position():
     assert not found.success
 
 
+@pytest.mark.parametrize("rank", range(6))
+def test_the_old_place_is_not_the_new_one(rank):
+    item = draw_item("test", EditType.POSE, rank)
+    old = seen(item.truth.source, item.truth.before)
+    assert outcome(item, old).aspects["position"] is False
+
+
 def test_the_old_object_beside_the_new_one_is_no_success():
     item = draw_item("test", EditType.CHANGE_OBJECT, 0)
     both = seen(item.truth.target, item.truth.after).objects
