@@ -21,6 +21,7 @@ from underpaint.method import PROJECT, Method
 from underpaint.outputs import Outputs
 from underpaint.packing import find_conflict
 from underpaint.records import (
+    MAIN,
     AttentionEdit,
     Branch,
     Conditioning,
@@ -69,8 +70,24 @@ class Hooks:
         return reduce(or_, _in_order(self._hook.needs(request=request)), Needs())
 
     def branches(self, request: Request) -> tuple[Branch, ...]:
-        """Return the branches that plugins add."""
-        return tuple(chain.from_iterable(_in_order(self._hook.branches(request=request))))
+        """Return the branches that plugins add.
+
+        Raises
+        ------
+        ConflictError
+            For two branches of one name; the message names their plugins.
+        """
+        found: dict[str, Branch] = {}
+        owners = {MAIN: CORE}
+        for plugin in self._plugins:
+            for branch in chain.from_iterable(self._alone("branches", plugin)(request=request)):
+                if branch.name in owners:
+                    raise ConflictError(
+                        f"{owners[branch.name]!r} and {plugin!r} both bring a branch named "
+                        f"{branch.name!r}. Use one of them in a call."
+                    )
+                found[branch.name], owners[branch.name] = branch, plugin
+        return tuple(found.values())
 
     def schedule(self, run: Run) -> tuple[Move, ...]:
         """Return the moves."""

@@ -56,7 +56,6 @@ class Plan:
         keep = needs.edits if record is None else record
         if keep:
             needs |= AttentionRecorder(per_step=False).needs(request)
-        _check_branches(branches)
         for tap in needs.taps:
             request.model.sites.select(tap.selector)
         size = (request.latent_shape[1], request.latent_shape[2])
@@ -163,14 +162,4 @@ def _other_prompts(branches: Sequence[Branch], trajectory: Trajectory) -> Iterat
             yield (
                 f"The picture was inverted with {list(trajectory.prompts)}, and is edited as "
                 f"{branch.prompt!r}. Use the same words for a closer reconstruction."
-            )
-
-
-def _check_branches(branches: Sequence[Branch]) -> None:
-    names = [branch.name for branch in branches]
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidRequestError(
-                f"Two branches are named {name!r}. Two edits that each bring a {name!r} branch "
-                "cannot be combined in one call."
             )

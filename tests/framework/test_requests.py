@@ -4,6 +4,7 @@ import pytest
 import torch
 from underpaint import Branch, Needs, Pipeline, Tap, Window, hookimpl
 from underpaint.errors import (
+    ConflictError,
     InvalidRequestError,
     ModelLoadError,
     NonFiniteError,
@@ -123,13 +124,19 @@ def test_windows_outside_the_noise_range(limits):
 
 
 def test_two_branches_of_one_name(edit_session, make_method):
-    class Source:
-        @hookimpl
-        def branches(self):
-            return [Branch("source", "a cat")]
+    def naming(name):
+        class Plugin:
+            @hookimpl
+            def branches(self):
+                return [Branch(name, "a cat")]
 
-    with pytest.raises(InvalidRequestError, match=r"Two branches are named 'source'"):
-        edit_session(make_method(Source, "a"), make_method(Source, "b"))
+        return Plugin
+
+    source, main = naming("source"), naming("main")
+    with pytest.raises(ConflictError, match=r"'a' and 'b' both bring a branch named 'source'"):
+        edit_session(make_method(source, "a"), make_method(source, "b"))
+    with pytest.raises(ConflictError, match=r"'core' and 'a' both bring a branch named 'main'"):
+        edit_session(make_method(main, "a"))
 
 
 def test_a_tap_that_no_site_matches_stops_the_call_before_it_begins(edit_session, make_method):

@@ -4,8 +4,10 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+import underpaint
 from hypothesis import settings
 
 HERE = Path(__file__).parent
@@ -26,3 +28,25 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
     folder = tmp_path_factory.mktemp("checkpoints")
     return cache(lambda kind: save_tiny_checkpoint(folder / kind, kind))
+
+
+@pytest.fixture
+def with_branch() -> Callable[[str], underpaint.Method]:
+    """Return a method that draws another prompt beside, from the same noise."""
+
+    class Beside(underpaint.Method):
+        method: ClassVar[str] = "beside"
+        prompt: str
+
+        def start(self) -> BesideRun:
+            return BesideRun(self.prompt)
+
+    class BesideRun:
+        def __init__(self, prompt: str) -> None:
+            self.prompt = prompt
+
+        @underpaint.hookimpl
+        def branches(self) -> list[underpaint.Branch]:
+            return [underpaint.Branch("other", self.prompt)]
+
+    return lambda prompt: Beside(prompt=prompt)

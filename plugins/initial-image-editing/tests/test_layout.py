@@ -220,3 +220,24 @@ def test_a_word_that_only_some_prompts_have_is_refused(edit_session):
 def test_parameters_are_checked(parameters):
     with pytest.raises(ValidationError):
         LayoutToImage(**{"boxes": BOXES, **parameters})
+
+
+def test_other_branches_are_biased_at_the_words_counterparts(edit_session, with_branch):
+    source = "a cat and a catalogue on green grass"
+    trace = edit_session.trace(EDITS["bias"], with_branch(source), prompt=PROMPT)
+    step = trace.steps[0]
+    main, other = step.edits
+    assert (main.target, other.target, other.source) == ("main", "other", "other")
+    own, theirs = step.run.tokens([PROMPT, source])
+    name = "down_blocks.1.attn2"
+    pairs = zip(own.find("dog"), theirs.find("cat"), strict=True)
+    for a, b in [*pairs, *zip(own.find("catalogue"), theirs.find("catalogue"), strict=True)]:
+        assert torch.equal(main.cross_bias[name][0, :, a], other.cross_bias[name][0, :, b])
+        assert main.cross_bias[name][0, :, a].any()
+
+
+def test_a_word_without_a_counterpart_is_biased_in_its_own_branch_alone(edit_session, with_branch):
+    trace = edit_session.trace(EDITS["bias"], with_branch("green grass"), prompt=PROMPT)
+    main, other = trace.steps[0].edits
+    assert all(bias.any() for bias in main.cross_bias.values())
+    assert not any(bias.any() for bias in other.cross_bias.values())

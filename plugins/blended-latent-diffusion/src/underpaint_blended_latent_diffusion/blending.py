@@ -24,6 +24,7 @@ from underpaint.schedule import add_noise
 from underpaint.step import Step
 
 from underpaint_blended_latent_diffusion.background import Background
+from underpaint_blended_latent_diffusion.fill import fill_see_through
 from underpaint_blended_latent_diffusion.grid import Masks
 from underpaint_blended_latent_diffusion.mask import read_mask
 from underpaint_blended_latent_diffusion.ranking import SCORE, score
@@ -75,8 +76,7 @@ class BlendedLatentDiffusionRun:
     def initial_latents(self, run: Run) -> Generator[None, Tensor, Tensor]:
         """``z_k = noise(z_init, k)``; where the picture was inverted, it is there already."""
         latents = yield
-        picture = picture_of(run.request, self.edit.method)
-        clean = run.encode_image(picture.pixels.to(latents))  # [1 or I, C, h, w]
+        clean = run.encode_image(self._pixels(run.request).to(latents))  # [1 or I, C, h, w]
         alpha = run.alpha(run.moves[0].t)
         if run.request.trajectory is None:
             latents = latents.clone()
@@ -127,12 +127,16 @@ class BlendedLatentDiffusionRun:
         return result.reordered(best_first(request, cast("list[float]", scores)))
 
     def _decoded(self, run: Run, images: Tensor, latents: Tensor) -> Decoded:
-        picture = picture_of(run.request, self.edit.method).pixels.to(images)
+        picture = self._pixels(run.request).to(images)
         mask, reach = (each.to(images) for each in (self.masks.pixels, self.masks.reach))
         size = (len(images), 1, *images.shape[2:])
         return Decoded(
             images, latents, picture.expand_as(images), mask.expand(size), reach.expand(size)
         )
+
+    def _pixels(self, request: Request) -> Tensor:
+        picture = picture_of(request, self.edit.method)
+        return fill_see_through(picture.pixels, picture.opacity)
 
     def _masks(self, request: Request) -> Masks:
         picture = picture_of(request, self.edit.method)

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
-from underpaint.errors import InvalidRequestError
+from underpaint.errors import InvalidRequestError, UnknownWordError
 from underpaint.tokens import Tokens
 
 Box = tuple[float, float, float, float]
@@ -78,6 +78,31 @@ def find_words(words: Sequence[str], tokens: Tokens) -> list[tuple[int, ...]]:
                 "give each word one box."
             )
     return found
+
+
+def find_counterparts(words: Sequence[str], tokens: Tokens, other: Tokens) -> list[tuple[int, ...]]:
+    """Return the tokens in `other` of each word of `tokens`, none where it has no counterpart.
+
+    A word that the other prompt lacks stands for the one at its place, if both prompts have equally
+    many words: where "a dog on grass" is drawn after "a cat on grass", the dog is where the cat is.
+    """
+    return [_find_counterpart(word, tokens, other) for word in words]
+
+
+def _find_counterpart(phrase: str, tokens: Tokens, other: Tokens) -> tuple[int, ...]:
+    try:
+        return other.find(phrase)
+    except UnknownWordError:
+        if len(tokens.words) != len(other.words):
+            return ()
+    own = set(tokens.find(phrase))
+    places = [k for k in range(len(tokens.words)) if own & set(_tokens_of_word(tokens, k))]
+    return tuple(index for k in places for index in _tokens_of_word(other, k))
+
+
+def _tokens_of_word(tokens: Tokens, number: int) -> tuple[int, ...]:
+    before = [word.lower() for word in tokens.words[: number + 1]]
+    return tokens.find(before[-1], before.count(before[-1]))
 
 
 def _nearest(fraction: float, places: int) -> int:

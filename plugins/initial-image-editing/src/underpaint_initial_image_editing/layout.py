@@ -23,7 +23,7 @@ from underpaint.step import Step
 
 from underpaint_initial_image_editing.bias import box_bias
 from underpaint_initial_image_editing.blocks import permute_blocks, starting_alike
-from underpaint_initial_image_editing.boxes import Box, find_words, mark_boxes
+from underpaint_initial_image_editing.boxes import Box, find_counterparts, find_words, mark_boxes
 from underpaint_initial_image_editing.probe import announce, read_words
 from underpaint_initial_image_editing.rules import Rule, plan_swap
 
@@ -90,7 +90,7 @@ class LayoutRun:
 
     def __init__(self, edit: LayoutToImage) -> None:
         self.edit = edit
-        self.biases: dict[str, Tensor] = {}
+        self.biases: dict[str, dict[str, Tensor]] = {}  # branch -> site -> [I, N, L]
 
     @hookimpl
     def needs(self, request: Request) -> Needs:
@@ -109,7 +109,8 @@ class LayoutRun:
         prompts = run.tokens(run.prompts(MAIN))
         self.words = [find_words(list(self.edit.boxes), tokens) for tokens in prompts]
         if self.edit.bias > 0:
-            self.biases = self._biases(run)
+            free = [branch.name for branch in run.branches if branch.trajectory is None]
+            self.biases = {branch: self._biases(run, branch) for branch in free}
         return (yield)
 
     @hookimpl(wrapper=True)
@@ -131,12 +132,18 @@ class LayoutRun:
 
     @hookimpl
     def attention_edits(self, step: Step) -> Sequence[AttentionEdit]:
-        """Add the bias, falling linearly, at every cross-attention site."""
-        if not self.biases:
-            return []
+        """Add the bias, falling linearly, at every cross-attention site.
+
+        Other branches get it too, at the counterparts of the words: a method that takes its maps
+        from one of them, such as Prompt-to-Prompt, would draw the layout of that branch.
+        """
         strength = self.edit.bias * (1 - step.progress)
-        biases = {name: strength * value for name, value in self.biases.items()}
-        return [AttentionEdit(MAIN, MAIN, cross_bias=biases)]
+        return [
+            AttentionEdit(
+                branch, branch, cross_bias={name: strength * bias for name, bias in biases.items()}
+            )
+            for branch, biases in self.biases.items()
+        ]
 
     def _swap(self, run: Run, index: int, latents: Tensor) -> Tensor:
         if not (self.edit.swap and self.edit.boxes):
@@ -155,10 +162,12 @@ class LayoutRun:
             swapped[rows] = permute_blocks(latents[rows], sources, 1 << self.site.level)
         return swapped
 
-    def _biases(self, run: Run) -> dict[str, Tensor]:
+    def _biases(self, run: Run, branch: str) -> dict[str, Tensor]:
         length = run.request.model.context_length
+        prompts = zip(run.tokens(run.prompts(MAIN)), run.tokens(run.prompts(branch)), strict=True)
+        words = [find_counterparts(list(self.edit.boxes), own, other) for own, other in prompts]
         return {
-            site.name: box_bias(self.boxes, self.words, _grid(run.request, site), length).to(
+            site.name: box_bias(self.boxes, words, _grid(run.request, site), length).to(
                 run.engine.device
             )
             for site in run.request.model.sites.of_kind("cross")
