@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from underpaint import Pipeline, Trajectory
 from underpaint.result import Result
 
+from benchmarks.picturebench.calls import Call
 from benchmarks.picturebench.items import Item
-from benchmarks.picturebench.methods import Call
 from benchmarks.picturebench.scenes import Pixels
 
 

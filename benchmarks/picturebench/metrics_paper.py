@@ -1,8 +1,9 @@
 """The metrics of PIE-Bench's own evaluation (arXiv 2310.01506), with networks from local folders.
 
 Nothing is downloaded: what is missing is listed, all of it at once. Names and definitions are those
-of the published evaluation: a part of a picture is the picture with the rest black, and PSNR, MSE
-and SSIM are means over the whole of it. The core profile's are over the part alone.
+of the published evaluation: a part of a picture is the picture with the rest black, the outermost
+pixels of a mask count as edited, and PSNR, MSE and SSIM are means over the whole picture. The core
+profile's are over the part alone.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class PaperMetrics:
     def __call__(self, item: Item, edited: Pixels) -> dict[str, float]:
         """Return all metrics; those of an empty part are NaN."""
         source, target = _unit(item.picture), _unit(edited)
-        inside = torch.from_numpy(item.mask)[None, None].float()
+        inside = torch.from_numpy(item.mask.copy())[None, None].float()
+        inside[..., [0, -1], :] = inside[..., [0, -1]] = 1.0
         return {
             "structure_distance": self._structure(source, target),
             **self._unedited(source * (1 - inside), target * (1 - inside), inside),

@@ -77,8 +77,6 @@ def save_folder(items: Iterable[Item], folder: Path) -> None:
 def load_folder(folder: Path, limit: int | None = None) -> list[Item]:
     """Read the items of a folder in the order of its mapping file, at 512x512, without a truth.
 
-    A mask's outermost pixels count as edited, as in the published evaluation.
-
     Raises
     ------
     MissingPartError
@@ -150,7 +148,6 @@ def _load_item(folder: Path, key: str, entry: Entry) -> Item:
         kind, mask = EditType(int(entry.editing_type_id)), decode_runs(entry.mask, (SIDE, SIDE))
     except ValueError as error:
         raise CorruptPartError(f"Entry {key} of {folder / MAPPING}: {error}.") from error
-    mask[[0, -1], :] = mask[:, [0, -1]] = True
     words = entry.blended_word.split()
     return Item(
         key=key,

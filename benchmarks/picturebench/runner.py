@@ -11,10 +11,11 @@ from underpaint import Pipeline, UnderpaintError
 from underpaint.sheet import heat_map
 from underpaint_picturebook.judge import Judge
 
+from benchmarks.picturebench.calls import Call
 from benchmarks.picturebench.editor import Edited, Editor, Settings
 from benchmarks.picturebench.expectations import look
 from benchmarks.picturebench.items import Item
-from benchmarks.picturebench.methods import Call, EditMethod
+from benchmarks.picturebench.methods import EditMethod
 from benchmarks.picturebench.metrics_core import core_metrics
 from benchmarks.picturebench.results_file import Line, ResultsFile
 from benchmarks.picturebench.scenes import Pixels

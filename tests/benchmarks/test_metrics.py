@@ -136,3 +136,12 @@ def test_nothing_unedited_is_nan_and_not_perfect():
     values = metrics(whole, whole.picture)
     assert all(math.isnan(value) for name, value in values.items() if "unedit" in name)
     assert math.isfinite(values["structure_distance"])
+
+
+def test_the_outermost_pixels_count_as_edited_in_the_paper_profile_alone():
+    item = draw_item("test", EditType.CHANGE_OBJECT, 0)
+    rim = item.picture.copy()
+    rim[0] = rim[:, -1] = 0
+    metrics = PaperMetrics(Networks(), Networks(), lambda a, b: (a - b).abs().mean())
+    assert metrics(item, rim)["mse_unedit_part"] == 0
+    assert core_metrics(item, rim, None)["mse_outside"] > 0

@@ -10,13 +10,13 @@ from underpaint import Pipeline
 from underpaint.errors import InvalidRequestError
 from underpaint_picturebook.judge import Judge
 
+from benchmarks.picturebench.calls import Call
 from benchmarks.picturebench.edit_types import ALL_TYPES, EditType
 from benchmarks.picturebench.editor import Settings
 from benchmarks.picturebench.gallery import failures_first
 from benchmarks.picturebench.methods import (
     METHODS,
     REFERENCES,
-    Call,
     EditMethod,
     UnknownMethodError,
     choose,
