@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,17 +12,17 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
-from underpaint import Pipeline
+from underpaint import Pipeline, UnderpaintError
 from underpaint_picturebook.judge import Judge
 
 from benchmarks.picturebench.editor import Settings
 from benchmarks.picturebench.items import Item
-from benchmarks.picturebench.methods import EditMethod, choose
-from benchmarks.picturebench.metrics_paper import PaperMetrics
+from benchmarks.picturebench.methods import EditMethod, UnknownMethodError, choose
+from benchmarks.picturebench.metrics_paper import MissingWeightsError, PaperMetrics
 from benchmarks.picturebench.picture_set import SEED, Split, picture_set
-from benchmarks.picturebench.pie_bench import load_folder, save_folder
+from benchmarks.picturebench.pie_bench import PieBenchError, load_folder, save_folder
 from benchmarks.picturebench.report import CARDS, Report, write_report
-from benchmarks.picturebench.results_file import ResultsFile
+from benchmarks.picturebench.results_file import ResultsError, ResultsFile
 from benchmarks.picturebench.runner import Bench, Metrics
 from benchmarks.picturebench.tables import Table, brief_table
 from benchmarks.report import hardware
@@ -64,18 +65,17 @@ def run(
     dino, clip, lpips : folders of networks; see the README.
     out : the run's folder.
     """
+    chosen = choose(methods)
     further: list[Metrics] = []
     if profile == "paper":
         further.append(PaperMetrics.load({"dino": dino, "clip": clip, "lpips": lpips}))
-    chosen = choose(methods)
-    settings = Settings(steps, guidance, seed)
+    pipe = Pipeline.from_pretrained(model, engine)
+    settings = Settings.of(pipe.engine.info, steps=steps, guidance=guidance, seed=seed)
     facts = {**asdict(settings), "model": model, "engine": engine, "profile": profile}
     facts["items"] = str(pie_bench) if pie_bench else f"{split}, seed {SEED}"
     results = ResultsFile.open(out, facts, hardware())
     items = load_folder(pie_bench, limit) if pie_bench else picture_set(split, limit)
-    pipe = Pipeline.from_pretrained(model, engine)
-    bench = Bench(pipe, Judge.load(), settings, results, further)
-    _edit_all(bench, items, chosen)
+    _edit_all(Bench(pipe, Judge.load(), settings, results, further), items, chosen)
     report(out)
 
 
@@ -132,5 +132,19 @@ def _rich(table: Table) -> RichTable:
     return made
 
 
+def main() -> None:
+    """Run the command; what is wrong on purpose ends it with its message alone."""
+    try:
+        app(sys.argv[1:])
+    except (
+        MissingWeightsError,
+        PieBenchError,
+        ResultsError,
+        UnderpaintError,
+        UnknownMethodError,
+    ) as error:
+        raise SystemExit(str(error)) from error
+
+
 if __name__ == "__main__":
-    app()
+    main()

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from underpaint import Pipeline, Trajectory
+from underpaint.engine import ModelInfo
 from underpaint.result import Result
 
 from benchmarks.picturebench.calls import Call
@@ -29,11 +30,22 @@ class Edited:
 
 @dataclass(frozen=True)
 class Settings:
-    """How every picture is made; None takes what the model recommends."""
+    """How every picture is made."""
 
-    steps: int | None = None
-    guidance: float | None = None
+    steps: int
+    guidance: float
     seed: int = 0
+
+    @classmethod
+    def of(
+        cls, model: ModelInfo, *, steps: int | None, guidance: float | None, seed: int
+    ) -> Settings:
+        """Return these settings; None takes what the model recommends."""
+        return cls(
+            model.num_inference_steps if steps is None else steps,
+            model.guidance_scale if guidance is None else guidance,
+            seed,
+        )
 
     def call(self) -> dict[str, Any]:
         """Return the arguments of every call."""

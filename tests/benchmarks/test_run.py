@@ -10,6 +10,7 @@ from underpaint import Pipeline
 from underpaint.errors import InvalidRequestError
 from underpaint_picturebook.judge import Judge
 
+from benchmarks.picturebench.__main__ import main
 from benchmarks.picturebench.calls import Call
 from benchmarks.picturebench.edit_types import ALL_TYPES, EditType
 from benchmarks.picturebench.editor import Settings
@@ -47,7 +48,7 @@ class Refusing:
 
 def bench(folder, settings=None, pipe=None):
     results = ResultsFile.open(folder, settings or {"steps": 2}, {"processor": "one"})
-    return Bench(pipe or Refusing(), JUDGE, Settings(steps=2), results)
+    return Bench(pipe or Refusing(), JUDGE, Settings(steps=2, guidance=4.0), results)
 
 
 def text_of(folder):
@@ -200,3 +201,29 @@ def test_the_markdown_has_the_same_tables_and_lists_failures(finished):
     assert "| expected | result | 3 | 100% (44% to 100%) |" in text
     assert "- ddim, random, test-0000:" in text
     assert "nan" not in text.lower()
+
+
+def test_left_out_settings_are_the_models_own():
+    info = Pipeline.from_pretrained("picturebook").engine.info
+    found = Settings.of(info, steps=None, guidance=1.0, seed=3)
+    assert (found.steps, found.guidance, found.seed) == (info.num_inference_steps, 1.0, 3)
+
+
+def test_the_command_line_runs_reports_and_refuses(tmp_path, capsys, monkeypatch):
+    out = str(tmp_path / "out")
+    run = ["picturebench", "--methods", "unedited", "expected", "--limit", "2", "--out", out]
+    monkeypatch.setattr("sys.argv", run)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert (tmp_path / "out" / HTML).is_file()
+    monkeypatch.setattr("sys.argv", [*run, "--steps", "3"])
+    with pytest.raises(SystemExit, match="steps: 25 then, 3 now"):
+        main()
+    monkeypatch.setattr("sys.argv", [*run, "--profile", "paper"])
+    with pytest.raises(SystemExit, match="--dino FOLDER"):
+        main()
+    monkeypatch.setattr("sys.argv", ["picturebench", "--pie-bench", str(tmp_path), "--out", "x"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="mapping_file"):
+        main()
