@@ -124,7 +124,7 @@ def _edits(
 
 
 def _rich(table: Table) -> RichTable:
-    made = RichTable(title=table.title)
+    made = RichTable(title=table.title, box=None)
     for number, head in enumerate(table.heads):
         made.add_column(head, justify="right" if number else "left", no_wrap=not number)
     for row in table.rows:

@@ -47,13 +47,13 @@ def brief_table(lines: Sequence[Line]) -> Table:
     """Return what fits a terminal."""
     return Table(
         "PictureBench",
-        ("method", "edits", "success", "edited", "kept", "PSNR outside", "s an image"),
+        ("method", "edits", "success", "edited", "kept", "outside dB", "s"),
         tuple(
             (
                 row.method,
                 str(row.items),
                 *(percent(row.shares[name]) for name in ("success", "edited", "kept")),
-                number(row.means["psnr_outside"], 1, row.items),
+                number(row.means["psnr_outside"], 1, 0),
                 seconds(row),
             )
             for row in summarise(lines)
