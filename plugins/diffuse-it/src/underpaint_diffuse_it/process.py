@@ -6,20 +6,19 @@ A picture is put under noise, and denoised with the prompt; at every step epsilo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 from itertools import dropwhile
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 from underpaint.errors import InvalidRequestError
+from underpaint.layout import HALVES
 from underpaint.method import hookimpl
 from underpaint.preparation import prepare_images
-from underpaint.records import MAIN, Guidance, Move, Needs, Observation, Prediction, Window
+from underpaint.records import MAIN, Guidance, Move, Needs, Observation, Window
 from underpaint.request import Request
 from underpaint.run import Run
-from underpaint.schedule import add_noise, x0_from_noise
+from underpaint.schedule import add_noise
 from underpaint.step import Step
 
 from underpaint_diffuse_it.colours import match_colours
@@ -81,32 +80,17 @@ class DiffuseItRun:
         return latents
 
     @hookimpl
-    def guidance(self, step: Step) -> Sequence[Guidance] | None:
-        """Go down the losses, through the UNet."""
-        if not self.edit.scale or self.edit.gradient == "cheap":
-            return None
+    def guidance(self, step: Step) -> Sequence[Guidance]:
+        """Go down the losses: through the UNet, or with epsilon as given."""
+        if not self.edit.scale:
+            return []
         main = step.layout.trajectories_of(MAIN)
 
         def energy(seen: Observation) -> Tensor:
             return self.energy(step, seen.sample[main], seen.x0[main])
 
-        return [Guidance(energy, self.edit.scale)]
-
-    @hookimpl(wrapper=True)
-    def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:
-        """Go down them with epsilon as given: ``d x0 / d x_t = 1 / sqrt(a_t)``."""
-        prediction = yield
-        if not self.edit.scale or self.edit.gradient == "full":
-            return prediction
-        main = step.layout.trajectories_of(MAIN)
-        with torch.enable_grad():
-            sample = prediction.sample[main].detach().requires_grad_()
-            x0 = x0_from_noise(sample, prediction.noise[main], step.alpha)
-            total = self.edit.scale * self.energy(step, sample, x0).sum()
-        (gradient,) = torch.autograd.grad(total, sample)
-        noise = prediction.noise.clone()
-        noise[main] += math.sqrt(1 - step.alpha) * gradient
-        return prediction.with_noise(noise)
+        halves = HALVES if self.edit.gradient == "full" else ()
+        return [Guidance(energy, self.edit.scale, halves=halves)]
 
     @hookimpl(wrapper=True)
     def decode(self, run: Run) -> Generator[None, Tensor, Tensor]:
