@@ -29,9 +29,9 @@ lint: $(STAMP)
 bench: $(STAMP)
 	for name in latency overhead throughput; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
-# About ten minutes on two cores; the report is picturebench-out/quick/report.html.
+# Meant for ten minutes on two free cores; the report is picturebench-out/quick/report.html.
 bench-quality: $(STAMP)
-	$(BIN)/python -m benchmarks.picturebench --methods quick --engine openvino --limit 30 --out picturebench-out/quick
+	$(BIN)/python -m benchmarks.picturebench --methods quick --engine openvino --limit 60 --out picturebench-out/quick
 
 clean:
 	rm -rf $(VENV) demo-out picturebench-out
