@@ -7,11 +7,10 @@ target's place drawn behind it, with the same horizon. Counted for each way:
 * success: the judge sees the new place and still the object; kept: still the object;
 * inside, outside: PSNR to the truth in the object, and outside of it (a rim of both left out).
 
-Ways: "none" is the inverted picture denoised again without an edit; "asyrp" and "symmetric" (the
-same deltas in both parts of the step) and "prompt" (the target's text) each start from the
-inversion, with the source's prompt as the negative one (negative-prompt inversion); "asyrp, plain
-guidance" goes without that. "(another draw)" is what a perfect editor that cannot know the shades
-and stars of the truth would reach: the same scene with the place drawn once more.
+Ways: "none" is the inverted picture denoised again, with its prompt as the negative one; "asyrp"
+edits it; "prompt" is the target's text in place of "none"'s. "(another draw)" is what a perfect
+editor that cannot know the shades and stars of the truth would reach: the same scene with the place
+drawn once more.
 
     python -m benchmarks.asyrp_real night --json-out benchmarks/results/asyrp_real-night.jsonl
 """
@@ -20,8 +19,9 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +32,18 @@ from rich.progress import track
 from rich.table import Table
 from underpaint import Method, Pipeline
 from underpaint_asyrp import Asyrp, Attribute
-from underpaint_inversion import NegativePromptInversion
 from underpaint_picturebook.backgrounds import BACKGROUNDS
 from underpaint_picturebook.judge import Judge, Verdict
-from underpaint_picturebook.train.data import FIRST_TEST_SEED
-from underpaint_picturebook.world import Scene, render, scene
+from underpaint_picturebook.world import Scene, render
 
-from benchmarks.asyrp import CASES, Pixels, Symmetric, place_of
+from benchmarks.asyrp import CASES, place_of
 from benchmarks.p2p_quality import grow
-from benchmarks.real_edits import psnr
+from benchmarks.renders import Pixels, psnr, unseen_scenes
 from benchmarks.report import write_lines
 
-INVERTED: tuple[Method, ...] = (NegativePromptInversion.model_validate({}),)
-
 ANOTHER = "(another draw)"
+GUIDANCE = 3.0
+"""Of real pictures a little less keeps the object better than the attributes' own."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,10 @@ class Outcome:
 
 
 def cases(source: str, target: str) -> Iterator[Case]:
-    """Yield unseen scenes with one object in the place `source`, to be moved to `target`."""
+    """Yield unseen scenes in the place `source`, to be moved to `target`."""
     words = BACKGROUNDS[target].words[0]
-    for seed in range(FIRST_TEST_SEED, FIRST_TEST_SEED + 100_000):
-        made = scene(seed)
-        if len(made.objects) == 1 and made.style == "none" and made.background == source:
+    for made in unseen_scenes():
+        if made.background == source:
             subject = made.caption
             for said in sorted(BACKGROUNDS[source].words, key=len, reverse=True):
                 subject = subject.removesuffix(f" {said}")
@@ -109,23 +106,23 @@ def judge_outcome(way: str, case: Case, picture: Pixels, verdict: Verdict, place
 
 
 def edit_all(
-    pipe: Pipeline,
-    judge: Judge,
-    part: Sequence[Case],
-    ways: Mapping[str, Sequence[Method]],
-    place: str,
-) -> Iterator[Outcome]:
-    """Edit some pictures every way; they are inverted once."""
-    sources = [case.made.caption for case in part]
-    path = pipe.invert([case.made.image for case in part], sources)
+    pipe: Pipeline, part: Sequence[Case], edit: Method, call: dict[str, Any]
+) -> dict[str, list[Pixels]]:
+    """Return some pictures edited every way; they are inverted once."""
+    sources, targets = [case.made.caption for case in part], [case.target for case in part]
+    steps = call["num_inference_steps"]
+    path = pipe.invert([case.made.image for case in part], sources, num_inference_steps=steps)
+    kept = {"negative_prompt": sources}
+    ways: dict[str, tuple[list[str], dict[str, Any]]] = {
+        "none": (sources, kept),
+        "asyrp": (sources, {"edits": [edit]}),
+        "prompt": (targets, kept),
+    }
     drawn = {ANOTHER: [case.another for case in part]}
-    for way, edits in ways.items():
-        prompts = [case.target for case in part] if way == "prompt" else sources
-        result = pipe(prompts, edits=edits, trajectory=path, seed=0, record_attention=False)
+    for way, (prompts, given) in ways.items():
+        result = pipe(prompts, trajectory=path, seed=0, record_attention=False, **call, **given)
         drawn[way] = [np.asarray(image.convert("RGB")) for image in result.images]
-    for way, pictures in drawn.items():
-        for case, picture, verdict in zip(part, pictures, judge(pictures), strict=True):
-            yield judge_outcome(way, case, picture, verdict, place)
+    return drawn
 
 
 def summarise(way: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -143,6 +140,8 @@ def bench(
     strength: float = 1.0,
     engine: str = "pytorch",
     limit: int = CASES,
+    steps: int | None = None,
+    guidance_scale: float = GUIDANCE,
     json_out: Path | None = None,
 ) -> None:
     """Edit renders every way and compare them with the truth.
@@ -153,32 +152,33 @@ def bench(
     strength : of the attribute.
     engine : what runs picturebook.
     limit : number of pictures.
+    steps : of the inversion and the edits; left out, those of its training.
+    guidance_scale : of the edits.
     json_out : a file for one JSON line a way, and one a picture and way.
     """
     facts = Attribute.load(attribute).facts
     source, target = place_of(facts.source), place_of(facts.target)
     pipe, judge = Pipeline.from_pretrained("picturebook", engine), Judge.load()
     edit = Asyrp(attributes={attribute: strength})
-    ways: dict[str, Sequence[Method]] = {
-        "none": INVERTED,
-        "asyrp": (edit, *INVERTED),
-        "asyrp, plain guidance": (edit,),
-        "symmetric": (edit, Symmetric(), *INVERTED),
-        "prompt": INVERTED,
+    call = {
+        "num_inference_steps": steps or facts.num_inference_steps,
+        "guidance_scale": guidance_scale,
     }
-    stream = cases(source, target)
-    chosen = [next(stream) for _ in range(limit)]
+    chosen = list(islice(cases(source, target), limit))
     chunk = max(pipe.engine.max_rows // 2, 1)
     outcomes: list[Outcome] = []
     for start in track(range(0, limit, chunk), "editing", console=Console(stderr=True)):
-        outcomes += edit_all(pipe, judge, chosen[start : start + chunk], ways, target)
-    lines = [summarise(way, outcomes) for way in (*ways, ANOTHER)]
+        part = chosen[start : start + chunk]
+        for way, pictures in edit_all(pipe, part, edit, call).items():
+            judged = zip(part, pictures, judge(pictures), strict=True)
+            outcomes += [judge_outcome(way, *each, target) for each in judged]
+    lines = [summarise(way, outcomes) for way in dict.fromkeys(each.way for each in outcomes)]
     table = Table("way", "success", "object kept", "inside dB", "outside dB", box=None)
     for line in lines:
         shares = (f"{line[name]:.0%}" for name in ("success", "kept"))
         table.add_row(line["summary"], *shares, f"{line['inside']:.1f}", f"{line['outside']:.1f}")
     Console().print(table)
-    about = {"attribute": attribute, "strength": strength, "engine": engine}
+    about = {"attribute": attribute, "strength": strength, "engine": engine, **call}
     write_lines(json_out, ({**about, **line} for line in (*lines, *map(asdict, outcomes))))
 
 

@@ -13,7 +13,6 @@ is exchanged in the caption, and Prompt-to-Prompt edits the picture. Counted for
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
 import time
@@ -25,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from cyclopts import App
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -34,14 +32,12 @@ from underpaint_inversion import NegativePromptInversion, ProxEdit
 from underpaint_null_text_inversion import NullTextInversion
 from underpaint_picturebook.judge import Judge
 from underpaint_picturebook.objects import OBJECTS
-from underpaint_picturebook.train.data import FIRST_TEST_SEED
-from underpaint_picturebook.world import Scene, scene
+from underpaint_picturebook.world import Scene
 from underpaint_prompt_to_prompt import PromptToPrompt
 
 from benchmarks.p2p_quality import grow
+from benchmarks.renders import psnr, unseen_scenes
 from benchmarks.report import write_lines
-
-Pixels = NDArray[np.uint8]
 
 AN = "umbrella"
 """The one noun that would want another article."""
@@ -99,12 +95,7 @@ class Outcome:
 
 def cases() -> Iterator[Case]:
     """Yield unseen scenes with one object and no style, each with another noun."""
-    seed = FIRST_TEST_SEED
-    while True:
-        made = scene(seed)
-        seed += 1
-        if len(made.objects) != 1 or made.style != "none":
-            continue
+    for made in unseen_scenes():
         item = made.objects[0]
         if item.name == AN:
             continue
@@ -141,13 +132,6 @@ def edit(pipe: Pipeline, judge: Judge, case: Case, name: str, path: Trajectory) 
         reconstruction=psnr(source, case.made.image),
         seconds=seconds,
     )
-
-
-def psnr(a: Pixels, b: Pixels, where: NDArray[np.bool_] | None = None) -> float:
-    """Return the peak signal-to-noise ratio of two 8-bit pictures in dB."""
-    squares = (a.astype(np.float64) - b) ** 2
-    error = squares.mean() if where is None else squares[where].mean()
-    return 10 * math.log10(255**2 / max(float(error), 1e-9))
 
 
 def vae_alone(pipe: Pipeline, chosen: Sequence[Case]) -> float:

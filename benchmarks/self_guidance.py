@@ -4,9 +4,11 @@ Seed k takes object, colour, ground and change number k, each modulo their numbe
 A case counts only if the judge sees exactly its object in the plain picture, and in its colour.
 
 * reached: how far the object's centre has come along the way that was asked for, of 1; for a resize
-  the logarithm of its area. An object that is not found any more has come 0;
+  how far its side has, in the logarithm: log(area after / before) / log(factor squared), areas in
+  pixels of the judge's masks. An object that is not found any more has come 0;
 * success: at least 0.6;
-* background: PSNR to the plain picture outside of the object's old and new place, grown.
+* background: PSNR to the plain picture outside of the object's old and new place, grown;
+  null where nothing is outside.
 
     python -m benchmarks.self_guidance move --json-out benchmarks/results/self_guidance_move.jsonl
 """
@@ -33,7 +35,7 @@ from underpaint_self_guidance import SelfGuidance, move, resize
 from underpaint_self_guidance.changes import Change
 
 from benchmarks.p2p_quality import grow
-from benchmarks.real_edits import psnr
+from benchmarks.renders import psnr
 from benchmarks.report import write_lines
 
 Task = Literal["move", "resize"]
@@ -74,7 +76,7 @@ class Outcome:
     found: bool
     colour: bool
     reached: float
-    background: float
+    background: float | None
 
 
 def case(seed: int) -> Case:
@@ -86,10 +88,11 @@ def case(seed: int) -> Case:
     return Case(seed, prompt, word, colour, shift, factor)
 
 
-def measure(pipe: Pipeline, judge: Judge, one: Case, task: Task, **how: Any) -> Outcome:
+def measure(pipe: Pipeline, judge: Judge, one: Case, task: Task, steps: int, **how: Any) -> Outcome:
     """Paint one case and compare it with its original."""
     change = one.change(task)
-    result = pipe(one.prompt, edits=[SelfGuidance(change, **how)], seed=one.seed)
+    edit = SelfGuidance(change, **how)
+    result = pipe(one.prompt, edits=[edit], seed=one.seed, num_inference_steps=steps)
     plain, edited = result.branches["original"][0], result.images[0]
     before, after = judge([plain, edited])
     old, new = before.find(one.word), after.find(one.word)
@@ -104,7 +107,7 @@ def measure(pipe: Pipeline, judge: Judge, one: Case, task: Task, **how: Any) -> 
         new is not None,
         new is not None and new.colour == one.colour,
         _reached(one, task, old, new),
-        psnr(np.asarray(edited), np.asarray(plain), outside),
+        psnr(np.asarray(edited), np.asarray(plain), outside) if outside.any() else None,
     )
 
 
@@ -130,7 +133,7 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, float]:
         "reached": fmean(one.reached for one in kept),
         "found": fmean(one.found for one in kept),
         "colour": fmean(one.colour for one in kept),
-        "background": fmean(one.background for one in kept),
+        "background": fmean(one.background for one in kept if one.background is not None),
     }
 
 
@@ -151,6 +154,7 @@ def bench(
     model: str = "picturebook",
     engine: str = "pytorch",
     seeds: int = 50,
+    steps: int = 12,
     strength: float | None = None,
     size: float | None = None,
     json_out: Path | None = None,
@@ -162,6 +166,7 @@ def bench(
     task : move or resize.
     model, engine : what paints.
     seeds : from 0 upward.
+    steps : of each picture.
     strength, size : of the method; left out, its defaults.
     json_out : a file for one JSON line a seed and one for all.
     """
@@ -171,10 +176,10 @@ def bench(
     cases: Iterable[Case] = track(
         [case(seed) for seed in range(seeds)], "painting", console=Console(stderr=True)
     )
-    about = {"model": model, "engine": engine, **given}
+    about = {"model": model, "engine": engine, "steps": steps, **given}
     outcomes: list[Outcome] = []
     for one in cases:  # what is done is kept, should the rest be interrupted
-        outcomes.append(measure(pipe, judge, one, task, **how))
+        outcomes.append(measure(pipe, judge, one, task, steps, **how))
         line = {"summary": task, **summarise(outcomes), **about}
         write_lines(json_out, [*map(asdict, outcomes), line])
     show(task, summarise(outcomes))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Literal
 
 import torch
@@ -21,61 +21,19 @@ from underpaint.tokens import Tokens
 from underpaint_engines import vision
 from underpaint_engines.bundle import TOKENIZER, Manifest, graph_name
 from underpaint_engines.calls import check_call, check_images, check_latents, refuse_large
+from underpaint_engines.derivative import derivative
 from underpaint_engines.fallback import Fallback
 from underpaint_engines.inputs import graph_inputs
+from underpaint_engines.pruning import pruned
+from underpaint_engines.pullback import pull_back
 from underpaint_engines.readings import NOISE, feature_outputs, map_outputs, output_name
-from underpaint_engines.runtime import Runtime, Session
+from underpaint_engines.runtime import Runtime
 from underpaint_engines.scorer import ClipScorer
+from underpaint_engines.sessions import Sessions
 from underpaint_engines.tokenizer import PromptTokenizer
 
 Size = tuple[int, int]
 Variant = Literal["plain", "edit", "bias"]
-
-
-@dataclass(eq=False)
-class Sessions:
-    """The graphs opened so far; opening one waits, using one does not.
-
-    A session with more outputs serves a call that needs fewer.
-    """
-
-    folder: Path
-    manifest: Manifest
-    runtime: Runtime
-    _open: dict[str, dict[frozenset[str], Session]] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
-
-    def find(self, graph: str, outputs: frozenset[str]) -> Session | None:
-        """Return the open session with the fewest outputs that has these, if any."""
-        fitting = {o: s for o, s in self._open.get(graph, {}).items() if outputs <= o}
-        return fitting[min(fitting, key=len)] if fitting else None
-
-    def get(self, graph: str, outputs: frozenset[str]) -> Session:
-        """Return a session that has these outputs, opening one if there is none.
-
-        Raises
-        ------
-        NotOfferedError
-            If the bundle has no such graph.
-        """
-        found = self.find(graph, outputs)
-        if found is not None:
-            return found
-        if graph not in self.manifest.graphs:
-            raise NotOfferedError(
-                f"The bundle {self.folder} has no graph {graph}; it has "
-                f"{', '.join(self.manifest.graphs)}. Export it with the sizes you need: "
-                "underpaint export MODEL --size 256,512."
-            )
-        with self._lock:
-            return self.find(graph, outputs) or self._compile(graph, outputs)
-
-    def _compile(self, graph: str, outputs: frozenset[str]) -> Session:
-        record = self.manifest.graphs[graph]
-        ordered = [port.name for port in record.outputs if port.name in outputs]
-        session = self.runtime.open(self.folder, record, ordered)
-        self._open[graph] = {**self._open.get(graph, {}), outputs: session}
-        return session
 
 
 class CompiledEngine(Engine):
@@ -146,16 +104,16 @@ class CompiledEngine(Engine):
     def check(self, needs: Needs, size: Size) -> None:
         """Compile what serves `needs` for latents of `size`.
 
+        A gradient is made here, and compiled by the first pullback, which knows its cotangents.
+
         Raises
         ------
         UnknownSiteError
             If a tap matches no site.
         NotOfferedError
-            If a tap asks for self maps above 32x32, a gradient is asked for, or the bundle has no
-            graphs of that size.
+            If a tap asks for self maps above 32x32, the bundle has no graphs of that size, or a
+            gradient is asked for and the graph has an operator without one.
         """
-        if needs.gradient:
-            raise self._no_gradients()
         outputs = {NOISE}
         for tap in needs.taps:
             sites = self._info.sites.select(tap.selector)
@@ -166,6 +124,8 @@ class CompiledEngine(Engine):
             }
         variants = _variants(needs.edits or needs.hidden_delta, needs.cross_bias)
         self._sessions.get(_unet(variants[0], size), frozenset(outputs))
+        for wrt in needs.gradient:
+            self._check_gradient(wrt, frozenset(outputs), size)
 
     def fallback(self) -> Engine | None:
         """Return the PyTorch engine of the same checkpoint, where that is at hand."""
@@ -201,15 +161,22 @@ class CompiledEngine(Engine):
         )
 
     def linearize(self, call: UNetCall, wrt: Wrt) -> tuple[UNetOutput, Pullback]:
-        """Refuse: this engine has no gradients.
+        """Run the UNet and return its output with a pullback onto one of its inputs.
+
+        The pullback may be called several times, from any thread; it keeps the call, and makes the
+        activations again. An absent `hidden_delta` is differentiated at zero.
 
         Raises
         ------
-        NotOfferedError
-            Always.
+        InvalidRequestError, UnknownSiteError, NotOfferedError
+            If the call does not fit the model or the bundle; the message names the field.
         """
-        del call, wrt
-        raise self._no_gradients()
+        self._require_gradients()
+        output = self.predict(call)
+        variant = _gradient_variant(call, wrt)
+        inputs = graph_inputs(call, self._info, self.device, biased=variant == "bias")
+        graph = _unet(variant, (call.sample.shape[2], call.sample.shape[3]))
+        return output, partial(pull_back, self._sessions, graph, call, inputs, wrt)
 
     def tokenize(self, prompts: Sequence[str]) -> list[Tokens]:
         """Split prompts into tokens with character spans."""
@@ -245,10 +212,18 @@ class CompiledEngine(Engine):
         size = (latents.shape[2], latents.shape[3])
         return self._one_by_one(graph_name("vae_decoder", size), "latents", latents, "images")
 
-    def _no_gradients(self) -> NotOfferedError:
-        return NotOfferedError(
-            f"The {self.name} engine has no gradients; engine='pytorch' has them."
-        )
+    def _check_gradient(self, wrt: Wrt, outputs: frozenset[str], size: Size) -> None:
+        self._require_gradients()
+        graph = self._sessions.record(_unet("bias", size))  # with every operator of the others
+        record = derivative(graph, wrt, outputs)
+        pruned(self._sessions.folder, record, [port.name for port in record.outputs])
+
+    def _require_gradients(self) -> None:
+        if not self._runtime.gradients:
+            raise NotOfferedError(
+                f"The {self.name} engine has no gradients; engine='pytorch' and "
+                "engine='onnxruntime' have them."
+            )
 
     def _one_by_one(self, graph: str, port: str, values: Tensor, output: str) -> Tensor:
         """Run a codec on one row at a time: a row then does not depend on those beside it."""
@@ -273,6 +248,13 @@ def _variants(edited: bool, biased: bool) -> tuple[Variant, ...]:
     if biased:
         return ("bias",)
     return ("edit", "bias") if edited else ("plain", "edit", "bias")
+
+
+def _gradient_variant(call: UNetCall, wrt: Wrt) -> Variant:
+    """Return the graph that is least work to differentiate for a call."""
+    edits = call.edits
+    edited = edits is not None or call.hidden_delta is not None or wrt == "hidden_delta"
+    return _variants(edited, edits is not None and bool(edits.cross_bias))[0]
 
 
 def _unet(variant: Variant, size: Size) -> str:

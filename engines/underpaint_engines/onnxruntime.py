@@ -40,6 +40,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     opset = 23
+    gradients = True
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         provider = PROVIDERS.get(device.type)
@@ -62,15 +63,15 @@ class OnnxRuntime:
 
     def open(self, folder: Path, graph: Graph, outputs: Sequence[str]) -> _Session:
         """Compile a graph with these of its outputs only."""
-        file = folder / graph.file
+        weights = (folder / graph.file).parent
         options = onnxruntime.SessionOptions()
         # The same number of threads as PyTorch, whose work alternates with the session's.
         options.intra_op_num_threads = torch.get_num_threads()
         # Nor may they spin between two runs, on the cores that PyTorch then needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry(_WEIGHTS_FOLDER, str(file.parent))
+        options.add_session_config_entry(_WEIGHTS_FOLDER, str(weights))
         session = onnxruntime.InferenceSession(
-            pruned(file, outputs), options, providers=[self._provider]
+            pruned(folder, graph, outputs), options, providers=[self._provider]
         )
         return _Session(session, graph, tuple(outputs), self.device)
 

@@ -39,6 +39,8 @@ class OpenVino:
 
     name = "openvino"
     opset = 23
+    gradients = False
+    """OpenVINO 2026.4 computes derivatives of a UNet wrong, by a tenth and more."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         if device.type != "cpu":

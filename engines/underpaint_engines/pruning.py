@@ -1,4 +1,4 @@
-"""A graph with some of its outputs: a reading that nobody asks for costs nothing."""
+"""What a runtime compiles: a graph with some of its outputs; what nobody asks for costs nothing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,25 @@ from pathlib import Path
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from underpaint_engines.bundle import Graph
+from underpaint_engines.derivative import Derivative
+from underpaint_engines.vjp.differentiate import gradient_graph
 
-def pruned(file: Path, outputs: Sequence[str]) -> bytes:
-    """Return an ONNX file with some of its outputs, and no node that only the others need.
 
-    Weights that lie outside of the file stay where they are, named relative to its folder.
+def pruned(folder: Path, graph: Graph, outputs: Sequence[str]) -> bytes:
+    """Return a graph of the bundle in `folder` with some of its outputs, as an ONNX file.
+
+    No node is left that only the others need. A `Derivative` is made here. Weights stay where they
+    are, named relative to the folder of the graph's file.
+
+    Raises
+    ------
+    NotOfferedError
+        If the graph has no derivative.
     """
-    model = ir.load(file)
+    model = ir.load(folder / graph.file)
+    if isinstance(graph, Derivative):
+        gradient_graph(model, graph.point, graph.pulled)
     kept = [value for value in model.graph.outputs if value.name in set(outputs)]
     model.graph.outputs.clear()
     model.graph.outputs.extend(kept)

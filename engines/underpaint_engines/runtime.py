@@ -39,8 +39,15 @@ class Runtime(Protocol):
         """The operator set of the graphs it takes; from 23 on, attention is one operator."""
 
     @property
+    def gradients(self) -> bool:
+        """Whether it computes derivatives of graphs, and that right."""
+
+    @property
     def versions(self) -> dict[str, str]:
         """The versions of the runtime's packages."""
 
     def open(self, folder: Path, graph: Graph, outputs: Sequence[str]) -> Session:
-        """Compile a graph of the bundle in `folder`, with these of its outputs only."""
+        """Compile a graph of the bundle in `folder`, or where it has gradients a `Derivative`.
+
+        It has these outputs only.
+        """

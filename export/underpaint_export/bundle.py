@@ -32,6 +32,7 @@ from underpaint_engines.modules import Modules, describe, load_modules
 from underpaint_engines.runtime import Runtime
 
 from underpaint_export.biases import without_biases
+from underpaint_export.gradients import differentiate
 from underpaint_export.graphs import GraphSpec, codec_specs, text_spec, unet_specs
 from underpaint_export.onnx_graph import describe as describe_graph
 from underpaint_export.onnx_graph import to_onnx
@@ -181,9 +182,12 @@ def _compare(
     records = []
     for spec in specs:
         progress.update(task, description=f"comparing {spec.name}")
-        graph = graphs[spec.name]
-        session = runtime.open(folder, graph, [port.name for port in graph.outputs])
-        records += compare(spec, graph, session)
+        pairs = [(spec, graphs[spec.name])]
+        if runtime.gradients and spec.name.startswith("unet/bias"):
+            pairs.append(differentiate(spec, graphs[spec.name], "sample"))
+        for each, graph in pairs:
+            session = runtime.open(folder, graph, [port.name for port in graph.outputs])
+            records += compare(each, graph, session)
         progress.advance(task)
     return records
 

@@ -40,6 +40,7 @@ class Rehearsal:
     """
 
     opset = OPSET
+    gradients = False
 
     def __init__(self, name: str, dtype: torch.dtype) -> None:
         self.name = name

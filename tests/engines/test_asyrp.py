@@ -48,3 +48,17 @@ def test_its_latents_are_those_of_pytorch(engine_of, bundle_of, attribute, load,
     got = compiled(PROMPT, edits=[edit], **call).latents
     torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
     assert (compiled(PROMPT, **call).latents - expected).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("load", [onnxruntime.load, openvino.load], ids=["onnxruntime", "openvino"])
+def test_a_real_pictures_latents_are_those_of_pytorch(engine_of, bundle_of, attribute, load):
+    """The same path for all, so that the edit alone is compared."""
+    picture = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(1))
+    pytorch, compiled = Pipeline(engine_of(KIND)), Pipeline(load(bundle_of(KIND), name=KIND))
+    path = pytorch.invert(picture, PROMPT, num_inference_steps=6, cache=False)
+    call = {"num_inference_steps": 6, "trajectory": path, "seed": 3, "output_type": "latent"}
+    edit = Asyrp(attributes={attribute: 1.0})
+    expected = pytorch(PROMPT, edits=[edit], **call).latents
+    got = compiled(PROMPT, edits=[edit], **call).latents
+    torch.testing.assert_close(got, expected, atol=1e-3, rtol=0)
+    assert (compiled(PROMPT, **call).latents - expected).abs().max() > 1e-2

@@ -53,7 +53,8 @@ def pipes(bundle_of, checkpoint):
     return Pipeline(compiled), Pipeline(pytorch.load(source, name=KIND))
 
 
-def test_a_run_with_gradients(pipes, make_method):
+def test_a_run_with_gradients_on_a_runtime_without(pipes, make_method, monkeypatch):
+    monkeypatch.setattr(OnnxRuntime, "gradients", False)
     compiled, reference = pipes
     got = compiled("a cat", edits=[make_method(Brighter)], **CALL)
     expected = reference("a cat", edits=[make_method(Brighter)], **CALL)
@@ -91,7 +92,8 @@ def test_the_other_engine_is_loaded_once(pipes):
     assert engine.fallback() is engine.fallback()
 
 
-def test_a_bundle_alone_raises(bundle_of, make_method):
+def test_a_bundle_alone_raises(bundle_of, make_method, monkeypatch):
+    monkeypatch.setattr(OnnxRuntime, "gradients", False)
     pipe = Pipeline(onnxruntime.load(bundle_of(KIND), name=KIND))
     with pytest.raises(NotOfferedError, match="engine='pytorch'"):
         pipe("a cat", edits=[make_method(Brighter)], **CALL)

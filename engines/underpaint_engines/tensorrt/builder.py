@@ -60,7 +60,7 @@ def build(
         typed = 1 << int(api.trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
         network = builder.create_network(typed)
         parser = api.trt.OnnxParser(network, api.log)  # owns the weights until all is built
-        _parse(api, parser, folder / graph.file, outputs)
+        _parse(api, parser, folder / graph.file, pruned(folder, graph, outputs))
         _allow_unfused(api.trt, network)
         config = builder.create_builder_config()
         for flag in CLEARED_FLAGS:
@@ -85,8 +85,8 @@ def build(
         return bytes(plan)
 
 
-def _parse(api: Api, parser: Any, file: Path, outputs: Sequence[str]) -> None:
-    if parser.parse(pruned(file, outputs), str(file)):  # weights are found beside the file
+def _parse(api: Api, parser: Any, file: Path, content: bytes) -> None:
+    if parser.parse(content, str(file)):  # weights are found beside the file
         return
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     told = "; ".join(

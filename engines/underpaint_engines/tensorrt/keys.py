@@ -19,7 +19,7 @@ def plan_key(
 ) -> dict[str, Any]:
     """Return the key of a graph's plan on a machine, as `Plans` takes it."""
     return {
-        "graph": hashlib.sha256(pruned(folder / graph.file, outputs)).hexdigest(),
+        "graph": hashlib.sha256(pruned(folder, graph, outputs)).hexdigest(),
         "weights": _digests(folder, graph),
         "outputs": list(outputs),
         "dtype": graph.dtype,

@@ -38,6 +38,7 @@ class TensorRt:
     """
 
     opset = OPSET
+    gradients = False  # compiled in the tests; nobody has run them
 
     def __init__(self, api: Api, device: torch.device, dtype: torch.dtype) -> None:
         dtype_name(dtype)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from underpaint_asyrp import Attribute
+from underpaint_asyrp.window import Curves
 
 ROOT = str(Path(__file__).parents[3])
 TEXTS = ("--source", "a ... in grass", "--target", "a ... in blue", "--subject", "cat")
@@ -89,6 +90,14 @@ def test_a_window_that_is_not_given_is_measured(cli, model):
     facts = json.loads(out)["attribute"]
     assert facts["t_edit"] in (251, 501, 751)
     assert facts["t_boost"] in (251, 501, 751)
+
+
+def test_a_measured_window_that_cannot_be_used_is_refused(cli, model, monkeypatch):
+    monkeypatch.setattr(Curves, "t_boost", lambda self: self.t_edit() + 1)
+    code, _, err = cli("asyrp", "train", *TEXTS, *SHORT, "-o", "blue.safetensors", "--model", model)
+    assert code == 2
+    assert "is above t_edit" in err
+    assert not list(Path().glob("*.safetensors"))
 
 
 @pytest.mark.parametrize(

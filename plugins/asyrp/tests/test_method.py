@@ -243,6 +243,6 @@ def test_attributes_trained_for_other_halves_need_a_choice(make_attribute):
 
 def test_it_keeps_the_rules_of_a_method(make_attribute):
     report = check_plugin(Asyrp(attributes={make_attribute(t_boost=300): 1.0}))
-    assert report.hooks == ("needs", "predict", "schedule")
+    assert report.hooks == ("conditioning", "needs", "predict", "schedule")
     assert report.reproducible
     assert report.change > 0.01

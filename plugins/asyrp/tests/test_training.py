@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 from underpaint import Pipeline
 from underpaint.errors import InvalidRequestError, NotOfferedError
 from underpaint.testing import EditSession, ToyEngine, greatest_difference
@@ -170,6 +171,12 @@ def test_pictures_can_be_inverted_in_place_of_generated(pipe, tmp_path):
     call = {"image": files[0], "guidance_scale": 1.0, "num_inference_steps": 6}
     plain, edited = (session(Asyrp(attributes={str(path): s}), **call) for s in (0.0, 1.0))
     assert greatest_difference(plain.images, edited.images) > 0.01
+
+
+def test_fresh_noise_while_editing_is_refused():
+    make_plan(t_boost=300)
+    with pytest.raises(ValidationError, match="t_boost 301 is above t_edit 300"):
+        make_plan(t_boost=301)
 
 
 def test_a_model_without_a_scorer_says_so():

@@ -1,5 +1,7 @@
 """t_edit and t_boost: curves along the inversion, and where they first cross."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from underpaint import Pipeline
@@ -15,6 +17,7 @@ def test_the_first_crossing_counts():
     assert CURVES.t_edit(LPIPS) == 250
     assert CURVES.t_boost(LPIPS) == 500
     assert CURVES.t_edit() == 250
+    assert CURVES.t_boost() == 250
     assert CURVES.t_edit(Thresholds(0.9)) == 750
     assert CURVES.t_edit(Thresholds(9.0, relative=False)) == 750
 
@@ -23,6 +26,24 @@ def test_texts_that_are_less_alike_are_edited_longer():
     less = Curves(CURVES.levels, (0.0, 0.3, 0.35, 0.8), CURVES.noised, likeness=0.9)
     same = Curves(less.levels, less.predicted, less.noised)
     assert (less.t_edit(LPIPS), same.t_edit(LPIPS)) == (250, 500)
+
+
+PICTUREBOOK = Curves(  # of eight renders on grass, by picturebook's CLIP
+    levels=(101, 201, 251, 301, 401, 501, 601, 701, 801, 901),
+    predicted=(0.025, 0.084, 0.145, 0.245, 0.569, 1.032, 1.707, 2.556, 3.583, 4.773),
+    noised=(0.110, 0.463, 0.770, 1.172, 2.279, 3.351, 4.182, 4.881, 5.383, 5.739),
+)
+
+
+def test_the_default_parts_cross_at_the_noise_levels_of_the_papers_models():
+    """alphas_cumprod 0.20 is t = 563 of Stable Diffusion's schedule, 0.71 is t = 228."""
+    assert (PICTUREBOOK.t_edit(), PICTUREBOOK.t_boost()) == (601, 251)
+
+
+@pytest.mark.parametrize("likeness", [1.0, 0.29])
+def test_the_default_parts_leave_room_for_three_phases(likeness):
+    curves = replace(PICTUREBOOK, likeness=likeness)
+    assert curves.t_boost() < curves.t_edit()
 
 
 def mean_square(first, second):

@@ -81,7 +81,8 @@ def test_the_original_is_the_plain_picture(method, edit_session):
 
 
 def test_a_batch_equals_single_calls(edit_session):
-    edit = SelfGuidance(move("dog", right=0.2), strength=0.1)
+    """With little weight on outlines: on the toy's flat maps they magnify the last bits."""
+    edit = SelfGuidance(move("dog", right=0.2), strength=0.1, shape=0.02, size=0.02)
     prompts, seeds = ["a dog on grass", "the green grass and a dog"], [1, 2]
     both = edit_session(edit, prompt=prompts, seed=seeds).images
     alone = [
@@ -123,7 +124,7 @@ def test_a_file_is_borrowed_from(edit_session, tmp_path):
         Image.new("RGB", (32, 32), colour).save(paths[-1])
     results = [
         edit_session(
-            SelfGuidance(appearance_of("dog", image=path, prompt="a cat", like="cat"), strength=5)
+            SelfGuidance(appearance_of("dog", image=path, prompt="a cat", like="cat"), strength=1)
         )
         for path in paths
     ]

@@ -92,7 +92,10 @@ def window(
     table = Table("t", "x and P_t", "x and x_t", box=None)
     for row in zip(curves.levels, curves.predicted, curves.noised, strict=True):
         table.add_row(str(row[0]), f"{row[1]:.3f}", f"{row[2]:.3f}")
-    return answer_table(data, f"t_edit {data['t_edit']}, t_boost {data['t_boost']}", table)
+    found = f"t_edit {data['t_edit']}, t_boost {data['t_boost']}"
+    if data["t_boost"] > data["t_edit"]:
+        found += " (above t_edit: this distance does not suit, give train a --t-boost of your own)"
+    return answer_table(data, found, table)
 
 
 def _check_output(output: Path) -> None:

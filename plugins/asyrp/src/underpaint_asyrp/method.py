@@ -18,8 +18,9 @@ from pydantic import Field
 from torch import Tensor
 from underpaint.errors import InvalidRequestError
 from underpaint.method import Method, hookimpl
-from underpaint.records import Move, Needs, Prediction
+from underpaint.records import Conditioning, Move, Needs, Prediction
 from underpaint.request import Request
+from underpaint.run import Run
 from underpaint.step import Step
 
 from underpaint_asyrp.attribute import Attribute
@@ -27,7 +28,9 @@ from underpaint_asyrp.process import (
     Halves,
     chosen_halves,
     edit_window,
+    guide_edit_alone,
     hidden_delta,
+    keep_direction,
     shift_x0,
     tap_hidden,
 )
@@ -118,6 +121,12 @@ class AsyrpRun:
         )
 
     @hookimpl(wrapper=True)
+    def conditioning(self, run: Run) -> Generator[None, Conditioning, Conditioning]:
+        """Of a real picture, guide the edit alone."""
+        conditioning = yield
+        return guide_edit_alone(run, conditioning)
+
+    @hookimpl(wrapper=True)
     def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:
         """Shift the predicted picture alone, while ``t >= t_edit`` (eq. 5)."""
         prediction = yield
@@ -136,7 +145,7 @@ class AsyrpRun:
             hidden_delta=hidden_delta(step, prediction, rows, direction),
             taps=(),
         )
-        return shift_x0(step, prediction, moved)
+        return keep_direction(step, shift_x0(step, prediction, moved))
 
     def _active(self, step: Step) -> list[tuple[Attribute, float]]:
         """Return the attributes that are edited at this step, and their coefficients.

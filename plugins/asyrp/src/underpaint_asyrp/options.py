@@ -83,9 +83,8 @@ class Settings:
         Raises
         ------
         InvalidRequestError
-            For values that cannot be used.
+            For values that cannot be used; also for a measured t_boost above t_edit.
         """
-        from underpaint_asyrp.training.plan import Plan
         from underpaint_asyrp.training.start import measure_window
 
         info = pipe.engine.info
@@ -100,13 +99,20 @@ class Settings:
             if pictures.guidance_scale is None
             else pictures.guidance_scale,
         }
-        unknown = [name for name in ("t_edit", "t_boost") if given[name] is None]
-        try:
-            plan = Plan.model_validate({**given, **dict.fromkeys(unknown, 0)})
-        except ValidationError as error:
-            raise InvalidRequestError(explain(error)) from error
+        unset = {"t_edit": info.noise.levels, "t_boost": 0}
+        unknown = {name: value for name, value in unset.items() if given[name] is None}
+        plan = _make_plan({**given, **unknown})
         plan.cases()
         if not unknown:
             return plan
         measured = measure_window(pipe, plan, MEASURED)
-        return plan.model_copy(update={name: measured[name] for name in unknown})
+        return _make_plan({**given, **{name: measured[name] for name in unknown}})
+
+
+def _make_plan(given: dict[str, Any]) -> Plan:
+    from underpaint_asyrp.training.plan import Plan
+
+    try:
+        return Plan.model_validate(given)
+    except ValidationError as error:
+        raise InvalidRequestError(explain(error)) from error

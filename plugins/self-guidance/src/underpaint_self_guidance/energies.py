@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from underpaint.errors import PluginError
 from underpaint.maps import AttentionMaps
 from underpaint.records import MAIN, Observation
-from underpaint.sites import Site, SiteSelector
+from underpaint.sites import SiteSelector
 
 from underpaint_self_guidance.placement import Placement
 from underpaint_self_guidance.properties import appearance, centroid, shape, size
@@ -74,38 +74,29 @@ def energy(seen: Observation, targets: Sequence[Target], readings: Readings) -> 
 
 
 def target_energy(seen: Observation, target: Target, readings: Readings) -> Tensor:
-    """Return one object's energy, ``[I]``: mean absolute errors, averaged over sites."""
-    own = word_maps(seen, MAIN, target.tokens, readings)
-    theirs = word_maps(seen, target.branch, target.their_tokens, readings)
-    theirs = {site: value.detach() for site, value in theirs.items()}
-    parts = [
-        map_energy(value, theirs[site], target.placement, target.weights)
-        for site, value in own.items()
-    ]
-    total = torch.stack(parts).mean(0)
+    """Return one object's energy, ``[I]``: weighted mean absolute errors."""
+    maps = _maps(seen)
+    own = word_map(maps, MAIN, target.tokens, readings)
+    theirs = word_map(maps, target.branch, target.their_tokens, readings).detach()
+    total = map_energy(own, theirs, target.placement, target.weights)
     if target.weights.appearance:
-        looks = [
-            look(seen, branch, maps, readings)
-            for branch, maps in ((MAIN, own), (target.branch, theirs))
-        ]
-        apart = distance(looks[0] - looks[1].detach()).mean(-1)
+        wanted = look(seen, target.branch, theirs, readings).detach()
+        apart = distance(look(seen, MAIN, own, readings) - wanted).mean(-1)
         total = total + target.weights.appearance * apart
     return total
 
 
 def map_energy(own: Tensor, theirs: Tensor, placement: Placement, weights: Weights) -> Tensor:
-    """Return the energies of centroid, size and shape at one site, ``[I]``; maps ``[I, h, w]``."""
-    old = centroid(theirs)
+    """Return the energies of centroid, size and shape, ``[I]``; maps ``[I, h, w]``."""
     total = own.new_zeros(len(own))
     if weights.centroid:
-        error = centroid(own) - placement.centre(old)
+        error = centroid(own) - placement.centre(centroid(theirs))
         total = total + weights.centroid * distance(error).mean(-1)
     if weights.size:
         wanted = size(theirs) * placement.factor**2
         total = total + weights.size * distance(size(own) - wanted)
     if weights.shape:
-        outline = shape(theirs)
-        wanted = outline if placement.is_still else placement.apply(outline, old)
+        wanted = placement.outline(theirs)
         total = total + weights.shape * distance(shape(own) - wanted).mean((-2, -1))
     return total
 
@@ -120,25 +111,27 @@ def distance(difference: Tensor) -> Tensor:
     return F.smooth_l1_loss(difference, zero, reduction="none", beta=ROUND)
 
 
-def word_maps(
-    seen: Observation, branch: str, tokens: Tensor, readings: Readings
-) -> dict[Site, Tensor]:
-    """Return the map of one object at each site, ``[I, h, w]``."""
-    maps = _maps(seen).select(readings.maps)
-    found = {}
+def word_map(maps: AttentionMaps, branch: str, tokens: Tensor, readings: Readings) -> Tensor:
+    """Return the map of one object, ``[I, h, w]`` on the finest site's grid.
+
+    It is averaged over sites before anything is read from it; the paper reads each site by itself,
+    of which some, in a small model, hold a few peaks and no outline.
+    """
+    maps = maps.select(readings.maps)
+    found = []
     for site, value in maps.of(branch).items():  # [I, H, N, L]
         each = torch.einsum("ihnl,il->in", value, tokens.to(value) / value.shape[1])
-        found[site] = each.reshape(len(each), *maps.grid(site))
-    return found
+        found.append(each.reshape(len(each), 1, *maps.grid(site)))
+    finest = max(found, key=lambda each: each.shape[-1]).shape[-2:]
+    grown = [F.interpolate(each, finest, mode="bilinear") for each in found]
+    return torch.stack(grown).mean(0)[:, 0]
 
 
-def look(seen: Observation, branch: str, maps: Mapping[Site, Tensor], readings: Readings) -> Tensor:
-    """Return the mean activation under an object's finest maps, ``[I, C]``."""
+def look(seen: Observation, branch: str, word: Tensor, readings: Readings) -> Tensor:
+    """Return the mean activation ``[I, C]`` under an object's map ``[I, h, w]``."""
     layout = _maps(seen).layout
     features = layout.select(seen.features[readings.features], branch, "cond")
-    level = min(site.level for site in maps)
-    finest = torch.stack([value for site, value in maps.items() if site.level == level]).mean(0)
-    mask = F.interpolate(finest[:, None], features.shape[-2:], mode="bilinear")
+    mask = F.interpolate(word[:, None], features.shape[-2:], mode="bilinear")
     return appearance(features, shape(mask))[:, 0]
 
 

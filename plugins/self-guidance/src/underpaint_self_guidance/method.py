@@ -15,12 +15,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 from underpaint.method import Method, hookimpl
-from underpaint.records import Branch, Conditioning, Guidance, Needs, Tap, Window
+from underpaint.records import Branch, Conditioning, Guidance, Needs, Prediction, Tap, Window
 from underpaint.request import Request
 from underpaint.run import Run
 from underpaint.sites import Sites, SiteSelector
 from underpaint.step import Step
 
+from underpaint_self_guidance.background import Background
 from underpaint_self_guidance.changes import (
     AppearanceOf,
     Borrow,
@@ -83,17 +84,24 @@ class SelfGuidance(Method):
         "inverted", description="How the original follows a picture: inverted, or noised forward."
     )
     strength: float = Field(
-        1.7, ge=0, description="v of eq. 3, for each number of a latent; 0 is no edit."
+        1.0, ge=0, description="v of eq. 3, for each number of a latent; 0 is no edit."
+    )
+    limit: float = Field(
+        1.3, gt=0, description="Greatest change of one number of the noise, whose variance is 1."
     )
     centroid: float = Field(1.0, ge=0, description="Weight of an object's place.")
     size: float = Field(0.5, ge=0, description="Weight of its size.")
-    shape: float = Field(0.5, ge=0, description="Weight of its outline.")
-    appearance: float = Field(0.05, ge=0, description="Weight of its look; large ones leak places.")
+    shape: float = Field(2.0, ge=0, description="Weight of its outline.")
+    appearance: float = Field(0.1, ge=0, description="Weight of its look; large ones leak places.")
     always: float = Field(
-        0.1875, ge=0, le=1, description="Part of the noise range that is guided at each step."
+        0.7, ge=0, le=1, description="Part of the noise range that is guided at each step."
     )
     until: float = Field(
-        0.9, ge=0, le=1, description="Part up to which every other step is guided."
+        0.7, ge=0, le=1, description="Part up to which every other step is guided."
+    )
+    keep_background: bool = Field(
+        True,
+        description="Keep the original's latents outside of what changes; ours, not the paper's.",
     )
     levels: tuple[int, ...] = Field(
         (), description="Levels of the maps; left out: that of the word maps and smaller ones."
@@ -128,6 +136,7 @@ class SelfGuidanceRun:
         self.edit = edit
         self.sources = borrowed(edit.borrows)
         self.pictures = NoisedPictures()
+        self.background: Background | None = None
 
     @hookimpl
     def needs(self, request: Request) -> Needs:
@@ -135,7 +144,8 @@ class SelfGuidanceRun:
         edit, readings = self.edit, self._readings(request)
         window = Window(0.0, max(edit.always, edit.until))
         activation = SiteSelector("activation", names=frozenset({readings.features}))
-        taps = (Tap(readings.maps, during=window), Tap(activation, during=window))
+        maps = Tap(readings.maps, during=Window() if self._keeps else window)
+        taps = (maps, Tap(activation, during=window))
         return Needs(
             taps, gradient=frozenset({"sample"}), image=request.image is not None and self._noised
         )
@@ -155,7 +165,11 @@ class SelfGuidanceRun:
     @hookimpl(wrapper=True)
     def conditioning(self, run: Run) -> Generator[None, Conditioning, Conditioning]:
         """Find the words, once a run and before anything is computed."""
-        self.targets = Recipe(self.edit, self.sources, run).targets()
+        recipe = Recipe(self.edit, self.sources, run)
+        self.targets = recipe.targets()
+        changed = recipe.changed()
+        if self._keeps and changed:
+            self.background = Background(changed, self._readings(run.request))
         return (yield)
 
     @hookimpl(wrapper=True)
@@ -181,14 +195,33 @@ class SelfGuidanceRun:
         return [Guidance(function, scale, halves=("cond",))]  # it reads no other row
 
     @hookimpl(wrapper=True)
-    def advance(self, step: Step) -> Generator[None, Tensor, Tensor]:
-        """Put the noised pictures on their next level."""
+    def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:
+        """Limit what the energies change: a large gradient sits on few numbers, and tears them."""
+        prediction = yield
+        if step.move.kind != "denoise" or not self._guides(step):
+            return prediction
+        plain = step.combine(prediction.outputs)
+        change = (prediction.noise - plain).clamp(-self.edit.limit, self.edit.limit)
+        return prediction.with_noise(plain + change)
+
+    @hookimpl(wrapper=True)
+    def advance(self, step: Step, prediction: Prediction) -> Generator[None, Tensor, Tensor]:
+        """Put the noised pictures on their next level, and keep the background."""
         latents = yield
-        return self.pictures.put(step.run, step.move.next_t, latents)
+        latents = self.pictures.put(step.run, step.move.next_t, latents)
+        if self.background is None or prediction.maps is None:
+            return latents
+        self.background.add(prediction.maps)
+        return self.background.keep(latents, step.layout)
 
     @property
     def _noised(self) -> bool:
         return self.edit.real == "noised"
+
+    @property
+    def _keeps(self) -> bool:
+        edit = self.edit
+        return edit.keep_background and edit.keep == "everything" and edit.strength > 0
 
     def _others(self) -> list[Source]:
         sources = dict.fromkeys(self.sources.values())

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from underpaint_self_guidance.properties import centroid, shape
+
 Point = tuple[float, float]
 
 
@@ -49,6 +51,11 @@ class Placement:
         if self.to is not None:
             return old.new_tensor(self.to).expand_as(old)
         return old + old.new_tensor(self.shift)
+
+    def outline(self, maps: Tensor) -> Tensor:
+        """Return the outlines ``[I, h, w]`` of objects, placed; `maps` show where they were."""
+        outline = shape(maps)
+        return outline if self.is_still else self.apply(outline, centroid(outline))
 
     def apply(self, maps: Tensor, old: Tensor) -> Tensor:
         """Return maps ``[I, h, w]`` moved; `old` ``[I, 2]`` are the objects' centres.

@@ -12,6 +12,12 @@ from torch import Tensor
 EPS = 1e-4
 """Keeps the quotients of an empty map finite."""
 
+SHARPNESS = 10.0
+"""s of eq. 5."""
+
+THRESHOLD = 0.3
+"""b of eq. 5, where the paper has 0.5: averaged maps fall off from a peak inside the object."""
+
 
 def centroid(maps: Tensor) -> Tensor:
     """Return (x, y) of each map's centre of mass, ``[..., 2]`` (eq. 4)."""
@@ -21,17 +27,18 @@ def centroid(maps: Tensor) -> Tensor:
     return torch.stack([(maps.sum(-2) * x).sum(-1) / total, (maps.sum(-1) * y).sum(-1) / total], -1)
 
 
-def shape(maps: Tensor, sharpness: float = 10.0) -> Tensor:
-    """Return soft masks in [0, 1], ``[..., h, w]`` (eq. 5): ``N(sigmoid(s (N(A) - 0.5)))``.
+def shape(maps: Tensor) -> Tensor:
+    """Return soft masks in [0, 1], ``[..., h, w]`` (eq. 5): ``N(sigmoid(s (N(A) - b)))``.
 
-    N brings each map by itself to [0, 1].
+    N brings each map by itself to [0, 1]. Its extremes get no gradient, unlike the paper's: else
+    one peak, raised or flattened, would do for a change of the whole outline.
     """
-    return _normalise(torch.sigmoid(sharpness * (_normalise(maps) - 0.5)))
+    return _normalise(torch.sigmoid(SHARPNESS * (_normalise(maps) - THRESHOLD)))
 
 
-def size(maps: Tensor, sharpness: float = 10.0) -> Tensor:
+def size(maps: Tensor) -> Tensor:
     """Return the part of the picture that each soft mask takes, ``[...]`` (eq. 5)."""
-    return shape(maps, sharpness).mean((-2, -1))
+    return shape(maps).mean((-2, -1))
 
 
 def appearance(features: Tensor, masks: Tensor) -> Tensor:
@@ -51,5 +58,6 @@ def _cells(count: int, like: Tensor) -> Tensor:
 
 
 def _normalise(maps: Tensor) -> Tensor:
-    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    still = maps.detach()
+    low, high = still.amin((-2, -1), keepdim=True), still.amax((-2, -1), keepdim=True)
     return (maps - low) / (high - low + EPS)

@@ -40,8 +40,12 @@ class Recipe:
 
     def targets(self) -> tuple[Target, ...]:
         """Return what is changed, what is borrowed, and what is kept."""
-        found = (*self._placed(), *self._borrowed(), *self._kept())
+        found = (*self.changed(), *self._kept())
         return tuple(target for target in found if target.weights != Weights())
+
+    def changed(self) -> tuple[Target, ...]:
+        """Return the objects that are placed or borrow something."""
+        return (*self._placed(), *self._borrowed())
 
     def _placed(self) -> Iterator[Target]:
         """Yield objects that go elsewhere: their place, size and outline there, their own look."""

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from underpaint.method import Method, hookimpl
 from underpaint.outputs import Cotangents
-from underpaint.records import MAIN, Branch, Needs, Prediction
+from underpaint.records import MAIN, Branch, Conditioning, Needs, Prediction
 from underpaint.request import Request
+from underpaint.run import Run
 from underpaint.step import Step
 
 from underpaint_asyrp.directions import Direction
@@ -18,6 +19,7 @@ from underpaint_asyrp.process import (
     Halves,
     chosen_halves,
     edit_window,
+    guide_edit_alone,
     hidden_delta,
     shift_x0,
     tap_hidden,
@@ -83,6 +85,12 @@ class TrainingRun:
     def branches(self) -> list[Branch]:
         """Denoise beside it what the loss compares with."""
         return self.learner.goal.branches()
+
+    @hookimpl(wrapper=True)
+    def conditioning(self, run: Run) -> Generator[None, Conditioning, Conditioning]:
+        """Of a real picture, guide the edit alone."""
+        conditioning = yield
+        return guide_edit_alone(run, conditioning)
 
     @hookimpl(wrapper=True)
     def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:

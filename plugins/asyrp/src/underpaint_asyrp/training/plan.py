@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from underpaint.engine import ModelInfo
 from underpaint.errors import InvalidRequestError
 
@@ -40,7 +41,8 @@ class Plan(BaseModel):
     batch : pictures that share an update.
     kind, buckets, halves : of the direction, see `AttributeFacts`.
     num_inference_steps, guidance_scale : of the pictures.
-    t_edit, t_boost : of the attribute; only steps with ``t >= t_edit`` are trained.
+    t_edit, t_boost : of the attribute; only steps with ``t >= t_edit`` are trained, and fresh
+        noise comes in after them, if at all.
     learning_rate : Adam's at the first update; it falls to a tenth along a cosine.
     objective : the paper's directional loss (``clip``), or the model's own prediction for the
         target's text (``prompt``).
@@ -69,6 +71,15 @@ class Plan(BaseModel):
     clip_weight: float = Field(1.0, ge=0)
     l1_weight: float = Field(3.0, ge=0)
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _boost_after_editing(self) -> Self:
+        if self.t_boost > self.t_edit:
+            raise ValueError(
+                f"t_boost {self.t_boost} is above t_edit {self.t_edit}: fresh noise would come in "
+                "while it is edited. Give a t_boost up to t_edit, or 0 for no fresh noise."
+            )
+        return self
 
     def cases(self) -> list[Case]:
         """Return the pictures.

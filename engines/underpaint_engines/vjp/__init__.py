@@ -1,0 +1,1 @@
+"""The gradient of a UNet's ONNX graph, as another ONNX graph: reverse-mode differentiation."""

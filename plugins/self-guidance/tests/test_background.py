@@ -1,0 +1,75 @@
+"""What is kept outside of the objects that change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from underpaint import Pipeline
+from underpaint.layout import Layout
+from underpaint.maps import AttentionMaps
+from underpaint.sites import Site, SiteSelector
+from underpaint_self_guidance import SelfGuidance, move
+from underpaint_self_guidance.background import Background
+from underpaint_self_guidance.energies import Readings, Target, Weights
+from underpaint_self_guidance.placement import Placement
+
+SITE = Site("fine", "cross", "up", 1, 1, 8)
+LAYOUT = Layout.of(1, ("main", "original"), ())
+
+
+def square_at(left):
+    """Return maps of one word, a square of 4x4 cells on 16x16, on the original alone."""
+    grid = torch.zeros(2, 1, 16, 16, 1)
+    grid[1, 0, 6:10, left : left + 4] = 1
+    return AttentionMaps(LAYOUT, (32, 32), {SITE: grid.reshape(2, 1, 256, 1)})
+
+
+def background(placement):
+    word = torch.ones(1, 1)
+    target = Target(word, "original", word, Weights(shape=1.0), placement)
+    return Background([target], Readings(SiteSelector("cross"), "block"))
+
+
+def test_the_old_and_the_new_place_may_change_and_nothing_else():
+    rule = background(Placement(shift=(0.5, 0.0)))
+    rule.add(square_at(left=2))
+    wanted = torch.zeros(32, 32)
+    wanted[10:22, 2:14] = 1  # one cell of 2x2 more on each side
+    wanted[10:22, 18:30] = 1
+    assert torch.equal(rule.mask[0, 0], wanted)
+
+
+def test_outside_the_latents_are_the_originals():
+    rule = background(Placement(factor=1.5))
+    latents = torch.randn(2, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(rule.keep(latents, LAYOUT), latents)  # nothing is known yet
+    rule.add(square_at(left=6))
+    kept = rule.keep(latents, LAYOUT)
+    inside = rule.mask[0, 0] > 0
+    assert torch.equal(kept[1], latents[1])
+    assert torch.equal(kept[0][:, inside], latents[0][:, inside])
+    assert torch.equal(kept[0][:, ~inside], latents[1][:, ~inside])
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_run_keeps_the_background_only_if_it_is_asked(keep):
+    """On a trained model: the toy's attention is all over the picture."""
+    pipe = Pipeline.from_pretrained("picturebook")
+    edit = SelfGuidance(move("cat", right=0.2), keep_background=keep)
+    call = {"seed": 0, "num_inference_steps": 2, "output_type": "latent"}
+    result = pipe("a red cat on grass", edits=[edit], **call)
+    main, original = result.images[0], result.branches["original"][0]
+    same = (main == original).float().mean()
+    assert 0.3 < same < 0.9 if keep else same < 0.01
+
+
+def test_no_number_of_the_noise_changes_by_more_than_the_limit(edit_session):
+    call = {"prompt": "a dog on green grass"}
+    changes = []
+    for limit in (0.001, 0.01):
+        edit = SelfGuidance(
+            move("dog", right=0.2), strength=0.1, limit=limit, keep_background=False
+        )
+        main, original = edit_session.trace(edit, **call).predictions[0].noise
+        changes.append(float((main - original).abs().max()))
+    assert changes == pytest.approx([0.001, 0.01], rel=1e-3)
