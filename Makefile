@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench clean
+.PHONY: demo test test-slow lint bench bench-quality clean
 
 # One stamp for all installs: `make demo` and `make test` both work on a fresh machine.
 $(STAMP): pyproject.toml constraints.txt requirements-dev.txt $(wildcard plugins/*/pyproject.toml) models/picturebook/pyproject.toml
@@ -29,5 +29,9 @@ lint: $(STAMP)
 bench: $(STAMP)
 	for name in latency overhead throughput; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
+# Meant for ten minutes on two free cores; the report is picturebench-out/quick/report.html.
+bench-quality: $(STAMP)
+	$(BIN)/python -m benchmarks.picturebench --methods quick --engine openvino --limit 60 --out picturebench-out/quick
+
 clean:
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) demo-out picturebench-out

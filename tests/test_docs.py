@@ -20,6 +20,7 @@ PAGES = [
     ROOT / "docs" / "plugin-authors.md",
     *sorted(ROOT.glob("plugins/*/README.md")),
     *sorted(ROOT.glob("models/*/README.md")),
+    *sorted(ROOT.glob("benchmarks/*/README.md")),
 ]
 RENDERER = runpy.run_path(str(ROOT / "docs" / "render_hooks.py"))
 

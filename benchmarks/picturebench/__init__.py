@@ -1,0 +1,1 @@
+"""PictureBench: edits of pictures about which everything is known, so that success is counted."""

@@ -1,0 +1,128 @@
+"""The one table of what is compared: which edits each method fits, and how it makes them.
+
+Every method gets both prompts. `told` says what else it is told, which the others have to find.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from underpaint_inversion import NegativePromptInversion, ProxEdit
+from underpaint_null_text_inversion import NullTextInversion
+
+from benchmarks.picturebench.calls import (
+    Call,
+    asyrp,
+    blended,
+    blended_layout,
+    blended_p2p,
+    diffuse_it,
+    p2p,
+    p2p_blend,
+    pix2pix_zero,
+    repaint,
+    sdedit,
+    self_guidance,
+)
+from benchmarks.picturebench.edit_types import ALL_TYPES, EditType
+from benchmarks.picturebench.items import Item
+
+Told = Literal["prompts", "words", "mask", "place", "result"]
+"""What a method is told: the prompts alone; the words to blend or swap; the exact mask (or its
+box); where the object goes, in numbers; the expected result itself."""
+
+LOCAL = ALL_TYPES - {EditType.STYLE}
+WORDS = frozenset({EditType.CHANGE_OBJECT, EditType.CONTENT, EditType.COLOUR, EditType.MATERIAL})
+SWAPS = frozenset({EditType.CHANGE_OBJECT, EditType.COLOUR})
+NEW_OBJECTS = frozenset({EditType.CHANGE_OBJECT, EditType.ADD_OBJECT})
+PLACED = frozenset({EditType.CONTENT, EditType.POSE})
+
+
+@dataclass(frozen=True)
+class EditMethod:
+    """A row of the table; `make` returns None for an item of a fitting type that it cannot edit."""
+
+    name: str
+    types: frozenset[EditType]
+    told: Told
+    make: Callable[[Item], Call | None]
+
+    def call(self, item: Item) -> Call | None:
+        """Return how an item is edited; None where the method does not fit it."""
+        return self.make(item) if item.type in self.types else None
+
+
+_NPI = NegativePromptInversion.model_validate({})
+_PROX = ProxEdit.model_validate({"inversion_guidance": {}})
+_NULL = NullTextInversion.model_validate({})
+
+REFERENCES = ("unedited", "autoencoder", "expected")
+"""No edits: what the metrics say of the picture, of its way through the autoencoder, and of the
+expected result, where anything short of full success is the judge's error."""
+
+METHODS: tuple[EditMethod, ...] = (
+    EditMethod(
+        "unedited", ALL_TYPES, "prompts", lambda item: Call(start="given", picture=item.picture)
+    ),
+    EditMethod("autoencoder", ALL_TYPES, "prompts", lambda _: Call(start="autoencoder")),
+    EditMethod(
+        "expected",
+        ALL_TYPES,
+        "result",
+        lambda item: Call(start="given", picture=item.truth.picture) if item.truth else None,
+    ),
+    EditMethod(
+        "new-prompt", ALL_TYPES, "prompts", lambda item: Call(item.target_prompt, start="noise")
+    ),
+    EditMethod("sdedit", ALL_TYPES, "prompts", sdedit),
+    EditMethod("ddim", ALL_TYPES, "prompts", lambda item: Call(item.target_prompt)),
+    EditMethod("ddim+p2p", ALL_TYPES, "prompts", p2p()),
+    EditMethod("negative-prompt-inversion+p2p", ALL_TYPES, "prompts", p2p(_NPI)),
+    EditMethod("proxedit+p2p", ALL_TYPES, "prompts", p2p(_PROX)),
+    EditMethod("null-text-inversion+p2p", ALL_TYPES, "prompts", p2p(_NULL)),
+    EditMethod("directinversion+p2p", ALL_TYPES, "prompts", p2p(follow=True)),
+    EditMethod("directinversion+proxedit+p2p", ALL_TYPES, "prompts", p2p(_PROX, follow=True)),
+    EditMethod("directinversion+p2p+localblend", WORDS | {EditType.ADD_OBJECT}, "words", p2p_blend),
+    EditMethod("pix2pix-zero", SWAPS, "words", pix2pix_zero),
+    EditMethod("diffuse-it", SWAPS | {EditType.BACKGROUND, EditType.STYLE}, "prompts", diffuse_it),
+    EditMethod("asyrp", frozenset({EditType.BACKGROUND}), "prompts", asyrp),
+    EditMethod("self-guidance", PLACED, "place", self_guidance),
+    EditMethod("blended-latent-diffusion", LOCAL, "mask", blended),
+    EditMethod("blended-latent-diffusion+p2p", WORDS, "mask", blended_p2p),
+    EditMethod("blended-latent-diffusion+layout", NEW_OBJECTS, "mask", blended_layout),
+    EditMethod("repaint", NEW_OBJECTS | {EditType.DELETE_OBJECT}, "mask", repaint),
+)
+
+QUICK = (
+    "unedited",
+    "expected",
+    "new-prompt",
+    "sdedit",
+    "ddim",
+    "directinversion+p2p",
+    "blended-latent-diffusion",
+)
+"""What `make bench-quality` compares."""
+
+
+def choose(names: Sequence[str]) -> list[EditMethod]:
+    """Return the methods of these names; "all" is all of them, "quick" those of `QUICK`.
+
+    Raises
+    ------
+    UnknownMethodError
+        For a name that is not in the table; the message lists what is.
+    """
+    known = {method.name: method for method in METHODS}
+    groups = {"all": tuple(known), "quick": QUICK}
+    wanted = dict.fromkeys(one for name in names for one in groups.get(name, (name,)))
+    for name in wanted:
+        if name not in known:
+            raise UnknownMethodError(f"No method {name!r}. Valid: {', '.join((*groups, *known))}.")
+    return [known[name] for name in wanted]
+
+
+class UnknownMethodError(LookupError):
+    """A method's name is not in the table."""

@@ -1,0 +1,149 @@
+"""The report's tables as text, the same for HTML and Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.picturebench.edit_types import EditType
+from benchmarks.picturebench.metrics_paper import PAPER_METRICS
+from benchmarks.picturebench.results_file import Line
+from benchmarks.picturebench.summary import Mean, Row, Share, by_type, summarise
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, the heads of the columns, and rows of as many cells."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def percent(value: Share | None, *, interval: bool = False) -> str:
+    """Return a share, and its 95 % interval if asked for; nothing where there is none."""
+    if value is None:
+        return ""
+    low, high = value.interval
+    return f"{value.value:.0%} ({low:.0%} to {high:.0%})" if interval else f"{value.value:.0%}"
+
+
+def number(value: Mean | None, digits: int, items: int, factor: float = 1.0) -> str:
+    """Return a mean; in brackets of how many it is, where some have no value."""
+    if value is None:
+        return ""
+    short = f" ({value.of})" if value.of < items else ""
+    return f"{factor * value.value:.{digits}f}{short}"
+
+
+def tables(lines: Sequence[Line]) -> list[Table]:
+    """Return all tables of a run."""
+    rows = summarise(lines)
+    made = [success_table(rows), type_table(lines), picture_table(rows)]
+    return [*made, paper_table(rows)] if any(row.means[PAPER_METRICS[0]] for row in rows) else made
+
+
+def brief_table(lines: Sequence[Line]) -> Table:
+    """Return what fits a terminal."""
+    return Table(
+        "PictureBench",
+        ("method", "edits", "success", "edited", "kept", "outside dB", "s"),
+        tuple(
+            (
+                row.method,
+                str(row.items),
+                *(percent(row.shares[name]) for name in ("success", "edited", "kept")),
+                number(row.means["psnr_outside"], 1, 0),
+                seconds(row),
+            )
+            for row in summarise(lines)
+        ),
+    )
+
+
+def seconds(row: Row) -> str:
+    """Return the median; nothing where no edit was timed."""
+    return "" if row.seconds is None else f"{row.seconds:.2f}"
+
+
+def success_table(rows: Sequence[Row]) -> Table:
+    """Return what the judge says, by method."""
+    names = ("edited", "kept", "object", "colour", "position", "size", "background", "style")
+    heads = ("method", "told", "edits", "success (95 %)", "unseen", *names, "s an image", "errors")
+    return Table(
+        "Success by method",
+        heads,
+        tuple(
+            (
+                row.method,
+                row.told,
+                str(row.items),
+                percent(row.shares["success"], interval=True),
+                percent(row.unseen),
+                *(percent(row.shares[name]) for name in names),
+                seconds(row),
+                str(row.errors),
+            )
+            for row in rows
+        ),
+    )
+
+
+def type_table(lines: Sequence[Line]) -> Table:
+    """Return success by method and type."""
+    found = by_type(lines)
+    kinds = sorted({kind for shares in found.values() for kind in shares})
+    return Table(
+        "Success by type of edit",
+        ("method", *(EditType(kind).title for kind in kinds)),
+        tuple(
+            (method, *(percent(shares.get(kind)) for kind in kinds))
+            for method, shares in found.items()
+        ),
+    )
+
+
+def picture_table(rows: Sequence[Row]) -> Table:
+    """Return the core metrics of the pictures, by method."""
+    columns: tuple[tuple[str, str, int, float], ...] = (
+        ("PSNR outside, dB", "psnr_outside", 1, 1),
+        ("SSIM outside", "ssim_outside", 3, 1),
+        ("MSE outside, 1e-4", "mse_outside", 1, 1e4),
+        ("PSNR inside, dB", "psnr_inside", 1, 1),
+        ("SSIM inside", "ssim_inside", 3, 1),
+        ("MSE inside, 1e-4", "mse_inside", 1, 1e4),
+        ("locality", "locality", 2, 1),
+        ("seam", "seam", 1, 1),
+        ("attention IoU", "attention_iou", 2, 1),
+    )
+    return _of_means(
+        "The pictures: outside against the source, inside against the expected", columns, rows
+    )
+
+
+def paper_table(rows: Sequence[Row]) -> Table:
+    """Return PIE-Bench's metrics, by method and in its units."""
+    columns: tuple[tuple[str, str, int, float], ...] = (
+        ("structure distance, 1e-3", "structure_distance", 1, 1e3),
+        ("PSNR, dB", "psnr_unedit_part", 2, 1),
+        ("LPIPS, 1e-3", "lpips_unedit_part", 1, 1e3),
+        ("MSE, 1e-4", "mse_unedit_part", 1, 1e4),
+        ("SSIM, 1e-2", "ssim_unedit_part", 1, 1e2),
+        ("CLIP, source", "clip_similarity_source_image", 2, 1),
+        ("CLIP, whole", "clip_similarity_target_image", 2, 1),
+        ("CLIP, edited", "clip_similarity_target_image_edit_part", 2, 1),
+    )
+    return _of_means("As in PIE-Bench", columns, rows)
+
+
+def _of_means(
+    title: str, columns: Sequence[tuple[str, str, int, float]], rows: Sequence[Row]
+) -> Table:
+    def cells(row: Row) -> tuple[str, ...]:
+        return tuple(
+            number(row.means[name], digits, row.items, factor)
+            for _, name, digits, factor in columns
+        )
+
+    heads = ("method", *(head for head, *_ in columns), "null values")
+    return Table(title, heads, tuple((row.method, *cells(row), str(row.undefined)) for row in rows))
