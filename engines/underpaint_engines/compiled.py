@@ -26,7 +26,7 @@ from underpaint_engines.fallback import Fallback
 from underpaint_engines.inputs import graph_inputs
 from underpaint_engines.pruning import pruned
 from underpaint_engines.pullback import pull_back
-from underpaint_engines.readings import NOISE, feature_outputs, map_outputs, output_name
+from underpaint_engines.readings import NOISE, call_outputs, output_name, unet_output
 from underpaint_engines.runtime import Runtime
 from underpaint_engines.scorer import ClipScorer
 from underpaint_engines.sessions import Sessions
@@ -148,23 +148,17 @@ class CompiledEngine(Engine):
             If the call does not fit the model or the bundle; the message names the field.
         """
         check_call(call, self._info, self.max_rows)
-        maps, features = map_outputs(call), feature_outputs(call)
-        outputs = frozenset({NOISE, *maps.values(), *features.values()})
-        size = (call.sample.shape[2], call.sample.shape[3])
+        outputs, size = call_outputs(call), (call.sample.shape[2], call.sample.shape[3])
         variant = self._variant(call, size, outputs)
         session = self._sessions.get(_unet(variant, size), outputs)
-        out = session(graph_inputs(call, self._info, self.device, biased=variant == "bias"))
-        return UNetOutput(
-            noise=out[NOISE],
-            maps={site: out[name] for site, name in maps.items()},
-            features={site: out[name] for site, name in features.items()},
-        )
+        inputs = graph_inputs(call, self._info, self.device, biased=variant == "bias")
+        return unet_output(call, session(inputs))
 
     def linearize(self, call: UNetCall, wrt: Wrt) -> tuple[UNetOutput, Pullback]:
         """Run the UNet and return its output with a pullback onto one of its inputs.
 
-        The pullback may be called several times, from any thread; it keeps the call, and makes the
-        activations again. An absent `hidden_delta` is differentiated at zero.
+        The pullback may be called several times, from any thread; it holds the activations' memory
+        until it is dropped. An absent `hidden_delta` is differentiated at zero.
 
         Raises
         ------
@@ -172,11 +166,17 @@ class CompiledEngine(Engine):
             If the call does not fit the model or the bundle; the message names the field.
         """
         self._require_gradients()
-        output = self.predict(call)
+        check_call(call, self._info, self.max_rows)
         variant = _gradient_variant(call, wrt)
-        inputs = graph_inputs(call, self._info, self.device, biased=variant == "bias")
         graph = _unet(variant, (call.sample.shape[2], call.sample.shape[3]))
-        return output, partial(pull_back, self._sessions, graph, call, inputs, wrt)
+        outputs = call_outputs(call)
+        linear = self._sessions.linear(graph, wrt, outputs)
+        values = graph_inputs(call, self._info, self.device, biased=variant == "bias")
+        out = linear.session(values)
+        for name in (port.name for port in linear.residuals):
+            # An output is the caller's to change.
+            values[name] = out[name].clone() if name in outputs else out[name]
+        return unet_output(call, out), partial(pull_back, self._sessions, linear, call, values)
 
     def tokenize(self, prompts: Sequence[str]) -> list[Tokens]:
         """Split prompts into tokens with character spans."""

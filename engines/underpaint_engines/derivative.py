@@ -5,7 +5,7 @@ It is in no file: `underpaint_engines.vjp` makes it of the graph that is.
 
 from __future__ import annotations
 
-from underpaint_engines.bundle import Graph
+from underpaint_engines.bundle import Graph, Port
 
 
 class Derivative(Graph):
@@ -15,16 +15,21 @@ class Derivative(Graph):
     ----------
     point : the input that the gradient is by.
     pulled : the outputs that have a cotangent.
+    residuals : the values within the graph that are given; the others are computed again.
     """
 
     point: str
     pulled: tuple[str, ...]
+    residuals: tuple[str, ...]
 
 
-def derivative(graph: Graph, point: str, pulled: frozenset[str]) -> Derivative:
+def derivative(
+    graph: Graph, point: str, pulled: frozenset[str], residuals: tuple[Port, ...] = ()
+) -> Derivative:
     """Return the record of the gradient of a graph by the input `point`.
 
-    It takes the graph's own inputs and a cotangent, shaped like it, for each output in `pulled`.
+    It takes the graph's own inputs, the `residuals` and a cotangent, shaped like it, for each
+    output in `pulled`.
     """
     ports = [port for port in graph.outputs if port.name in pulled]
     cotangents = [port.model_copy(update={"name": cotangent_name(port.name)}) for port in ports]
@@ -32,11 +37,12 @@ def derivative(graph: Graph, point: str, pulled: frozenset[str]) -> Derivative:
     return Derivative(
         file=graph.file,
         dtype=graph.dtype,
-        inputs=(*graph.inputs, *cotangents),
+        inputs=(*graph.inputs, *residuals, *cotangents),
         outputs=(leaf.model_copy(update={"name": gradient_name(point)}),),
         max_rows=graph.max_rows,
         point=point,
         pulled=tuple(port.name for port in ports),
+        residuals=tuple(port.name for port in residuals),
     )
 
 

@@ -66,6 +66,8 @@ class OpenVino:
             model = read_derivative(self._core, folder, graph, outputs)
             return _Session(self, model, graph, tuple(outputs))
         model = self._core.read_model(folder / graph.file)
+        known = {name for output in model.outputs for name in output.names}
+        model.add_outputs([name for name in outputs if name not in known])
         kept = [model.output(name) for name in outputs]
         pruned = openvino.Model(kept, model.get_parameters(), graph.file)
         return _Session(self, pruned, graph, tuple(outputs))

@@ -7,38 +7,37 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 from underpaint.engine import UNetCall, UNetOutput
-from underpaint.records import Wrt
 
 from underpaint_engines.derivative import cotangent_name, gradient_name
 from underpaint_engines.readings import NOISE, feature_outputs, map_outputs
-from underpaint_engines.sessions import Sessions
+from underpaint_engines.sessions import Linear, Sessions
 
 
-def pull_back(  # noqa: PLR0917  (what the pullback keeps, and then what it is given)
+def pull_back(
     sessions: Sessions,
-    graph: str,
+    linear: Linear,
     call: UNetCall,
-    inputs: Mapping[str, Tensor],
-    wrt: Wrt,
+    values: Mapping[str, Tensor],
     cotangents: UNetOutput,
 ) -> Tensor:
-    """Return the gradient by `wrt`, ``[R, ...]`` fp32.
+    """Return the gradient by the point of `linear`, ``[R, ...]`` fp32.
 
     The derivative is compiled for what has a cotangent: layers that only other readings need are
-    not in it. It goes through the UNet once more, forwards and back.
+    not in it.
 
     Parameters
     ----------
-    graph : the name of the graph that serves `call`; these are its `inputs`.
+    linear : the graph that was run for `call`.
+    values : its inputs and residuals.
     """
     given = _by_output(call, cotangents)
-    point = inputs[wrt]
+    point = values[linear.point]
     if not given:
         return torch.zeros_like(point, dtype=torch.float32)
     scale = _loss_scale(given.values())
     scaled = {cotangent_name(output): value * scale for output, value in given.items()}
-    session = sessions.gradient(graph, wrt, frozenset(given))
-    gradient = session({**inputs, **scaled})[gradient_name(wrt)]
+    session = sessions.gradient(linear, frozenset(given))
+    gradient = session({**values, **scaled})[gradient_name(linear.point)]
     return gradient / scale
 
 

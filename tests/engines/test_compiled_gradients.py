@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
+import onnx
 import pytest
 import torch
 from underpaint import Guidance, Needs, Pipeline, Tap, hookimpl
@@ -125,6 +127,38 @@ def test_layers_that_no_cotangent_reaches_are_not_in_the_graph(bundle_of, refere
         for output in ("noise", f"{first}.mean")
     ]
     assert sizes[1] < sizes[0] / 2
+
+
+def test_the_way_back_repeats_no_layer(engine):
+    from underpaint_engines.bundle import read_manifest
+    from underpaint_engines.derivative import derivative
+    from underpaint_engines.pruning import pruned, residual_ports
+
+    folder = engine._sessions.folder
+    graph = read_manifest(folder).graphs["unet/edit@16x16"]
+    whole = derivative(graph, "sample", frozenset({"noise"}))
+    back = derivative(graph, "sample", frozenset({"noise"}), residual_ports(folder, whole))
+
+    def operators(record, output):
+        model = onnx.load_model_from_string(pruned(folder, record, [output]))
+        return Counter(node.op_type for node in model.graph.node)
+
+    forward = operators(graph, "noise")
+    repeated, kept = (operators(each, "gradient.sample") for each in (whole, back))
+    for kind in ("Attention", "Gelu", "GroupNormalization", "LayerNormalization"):
+        assert repeated[kind] > 0
+        assert kept[kind] == 0
+    assert kept["Conv"] <= forward["Conv"] < repeated["Conv"]
+
+
+def test_the_output_is_the_callers_to_change(engine, reference, call_of):
+    call = call_of()
+    output, pullback = engine.linearize(call, "sample")
+    expected, expected_pullback = reference.linearize(call, "sample")
+    cotangents = random_like(expected)
+    for value in (output.noise, *output.maps.values(), *output.features.values()):
+        value.zero_()
+    assert_near(pullback(cotangents), expected_pullback(cotangents))
 
 
 class Steered:

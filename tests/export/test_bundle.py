@@ -79,17 +79,19 @@ def test_graphs_of_a_part_share_their_weights(bundle, manifest):
 def test_no_map_of_the_main_path_exists_and_a_tap_adds_one(bundle, manifest, variant):
     graph = manifest.graphs[f"unet/{variant}@16x16"]
     sites = [port.name for port in graph.outputs if port.name.endswith(".mean")]
-    plain = operators(pruned(bundle / graph.file, ["noise"]))
+    plain = operators(pruned(bundle, graph, ["noise"]))
     assert plain["Softmax"] == 0
     assert plain["Attention"] >= len(sites)
-    tapped = operators(pruned(bundle / graph.file, ["noise", *sites[:2]]))
+    tapped = operators(pruned(bundle, graph, ["noise", *sites[:2]]))
     assert tapped["Softmax"] == 2
     assert tapped["Attention"] == plain["Attention"]
 
 
 def test_an_edit_costs_one_more_attention_for_each_cross_site(bundle, manifest):
     count = {
-        variant: operators(pruned(bundle / f"unet/{variant}_16x16.onnx", ["noise"]))["Attention"]
+        variant: operators(pruned(bundle, manifest.graphs[f"unet/{variant}@16x16"], ["noise"]))[
+            "Attention"
+        ]
         for variant in ("plain", "edit", "bias")
     }
     assert count["edit"] - count["plain"] == len(manifest.info.sites.of_kind("cross"))

@@ -45,12 +45,15 @@ RULES: Mapping[str, Rule] = {
 }
 
 
-def gradient_graph(model: ir.Model, point: str, pulled: Collection[str]) -> None:
+def gradient_graph(
+    model: ir.Model, point: str, pulled: Collection[str], residuals: Collection[str] = ()
+) -> None:
     """Turn a model into the gradient by one of its inputs.
 
     It then takes the inputs that the gradient depends on and, for each output in `pulled`, a
     cotangent of the same shape (`cotangent_name`). It has one output (`gradient_name`), of the
-    shape of the input `point`.
+    shape of the input `point`. Values of the model in `residuals` are inputs as well, under their
+    names; what is not given is computed again.
 
     Raises
     ------
@@ -66,6 +69,10 @@ def gradient_graph(model: ir.Model, point: str, pulled: Collection[str]) -> None
         raise NotOfferedError(f"None of {', '.join(sorted(pulled))} depends on {point}.")
     graph.inputs.extend(cotangents.values())
     graph.outputs[:] = [_output(Writer(graph), found, leaf)]
+    for value in [each for node in nodes for each in node.outputs if each.name in residuals]:
+        given = ir.Value(name=value.name, shape=value.shape, type=value.type)
+        value.replace_all_uses_with(given)
+        graph.inputs.append(given)
     RemoveUnusedNodesPass()(model)
     for value in [each for each in graph.inputs if not each.uses()]:
         graph.inputs.remove(value)
