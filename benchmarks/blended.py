@@ -14,7 +14,8 @@ What is measured of each:
 
 * batch precision: predictions in whose box the judge sees the object, of all predictions;
 * best-result precision: the same of each seed's first prediction, where the scorer ranked them;
-* diversity: mean distance (by the scorer) of two right predictions of a seed;
+* diversity: mean distance of two right predictions of a seed, by the scorer, and by LPIPS (the
+  paper's) where a folder with its weights is given;
 * background: greatest difference outside of the cells that the box touches (0 when kept exactly),
   and the PSNR there of what the decoder alone gives.
 Precision is also given by the shorter side of the box: picturebook never saw an object alone that
@@ -29,7 +30,6 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,7 @@ from underpaint_picturebook.judge import Judge
 from underpaint_picturebook.objects import OBJECTS
 from underpaint_picturebook.world import scene
 
+from benchmarks.diversity import Distance, diversity, load_distances
 from benchmarks.report import write_lines
 
 LEAST_INSIDE = 0.5
@@ -107,7 +108,7 @@ class Outcome:
     box: Box
     right: list[bool]
     ranked: bool
-    diversity: float | None
+    diversity: dict[str, float | None]
     greatest_outside: int
     decoder_psnr: float
     seconds: float
@@ -149,7 +150,14 @@ def judged(judge: Judge, case: Case, images: Sequence[Image.Image]) -> list[bool
 
 
 def measure(
-    pipe: Pipeline, judge: Judge, case: Case, variant: str, *, predictions: int, steps: int | None
+    pipe: Pipeline,
+    judge: Judge,
+    distances: dict[str, Distance],
+    case: Case,
+    variant: str,
+    *,
+    predictions: int,
+    steps: int | None,
 ) -> Outcome:
     """Edit one case and measure what came of it."""
     started = time.perf_counter()
@@ -167,7 +175,7 @@ def measure(
         box=case.box,
         right=right,
         ranked=SCORE in result.reports,
-        diversity=diversity(pipe, decoded[right]),
+        diversity={name: diversity(decoded[right], each) for name, each in distances.items()},
         greatest_outside=max(int(np.abs(each - given[outside]).max()) for each in edited),
         decoder_psnr=psnr(decoded, given, outside),
         seconds=seconds,
@@ -193,26 +201,9 @@ def psnr(decoded: Tensor, given: NDArray[np.uint8], where: NDArray[np.bool_]) ->
     return float(-10 * error.mean().log10())
 
 
-def diversity(pipe: Pipeline, images: Tensor) -> float | None:
-    """Return the mean distance of two images; None without two, or without a scorer."""
-    measure_distance = getattr(scorer_of(pipe), "distance", None)
-    if measure_distance is None or len(images) < 2:
-        return None
-    first, second = (list(each) for each in zip(*combinations(images.clamp(0, 1), 2), strict=True))
-    with torch.no_grad():
-        return float(measure_distance(torch.stack(first), torch.stack(second)).mean())
-
-
-def scorer_of(pipe: Pipeline) -> object:
-    """Return the pipeline's scorer, or the model's own; None where there is none."""
-    offered = getattr(pipe.engine, "scorer", None)
-    return pipe.scorer or (offered() if offered else None)
-
-
 def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Return the figures of all cases of one variant."""
     ranked = [outcome for outcome in outcomes if outcome.ranked]
-    distances = [outcome.diversity for outcome in outcomes if outcome.diversity is not None]
     predictions = sum(len(outcome.right) for outcome in outcomes)
     return {
         "summary": "blended",
@@ -223,17 +214,25 @@ def summarise(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "best_result_precision": float(np.mean([o.right[0] for o in ranked])) if ranked else None,
         "precision_narrow": precision([o for o in outcomes if is_narrow(o.box)]),
         "precision_wide": precision([o for o in outcomes if not is_narrow(o.box)]),
-        "diversity": float(np.mean(distances)) if distances else None,
+        **{
+            f"diversity_{name}": mean([outcome.diversity[name] for outcome in outcomes])
+            for name in outcomes[0].diversity
+        },
         "greatest_outside": max(outcome.greatest_outside for outcome in outcomes),
         "decoder_psnr": float(np.mean([outcome.decoder_psnr for outcome in outcomes])),
         "seconds_per_prediction": sum(o.seconds for o in outcomes) / predictions,
     }
 
 
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of the values that there are; None without any."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
 def precision(outcomes: Sequence[Outcome]) -> float | None:
     """Return the share of right predictions; None without any."""
-    right = [each for outcome in outcomes for each in outcome.right]
-    return float(np.mean(right)) if right else None
+    return mean([each for outcome in outcomes for each in outcome.right])
 
 
 def is_narrow(box: Box) -> bool:
@@ -262,6 +261,7 @@ def main(
     steps: int | None = None,
     model: str = "picturebook",
     engine: str = "pytorch",
+    lpips: Path | None = None,
     json_out: Path | None = None,
 ) -> None:
     """Edit and judge, print a table and write JSON lines.
@@ -273,17 +273,19 @@ def main(
     variants : which of them.
     steps : of each image; left out, what the model recommends.
     model, engine : what makes them.
+    lpips : a folder with torchvision's SqueezeNet 1.1, as `benchmarks.picturebench` takes it.
     json_out : a file for one JSON line a case and one for all of a variant; written after every
         case, so that a run which is stopped leaves what it measured.
     """
     pipe, judge = Pipeline.from_pretrained(model, engine), Judge.load()
+    distances = load_distances(pipe, lpips)
     about = {"model": model, "engine": engine, "steps": steps}
     outcomes: list[Outcome] = []
     summaries: list[dict[str, Any]] = []
     for seed in track(range(seeds), console=Console(stderr=True)):
         case = make_case(seed)
         outcomes += [
-            measure(pipe, judge, case, each, predictions=predictions, steps=steps)
+            measure(pipe, judge, distances, case, each, predictions=predictions, steps=steps)
             for each in variants
         ]
         by_variant = [[o for o in outcomes if o.variant == name] for name in variants]

@@ -9,7 +9,7 @@ profile's are over the part alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,13 +72,7 @@ class PaperMetrics:
         MissingWeightsError
             If anything is missing; the message lists all of it.
         """
-        missing = list(what_is_missing(folders))
-        if missing:
-            raise MissingWeightsError(
-                "The paper profile downloads nothing, and these are missing:\n- "
-                + "\n- ".join(missing)
-                + "\nGive them, or use --profile core."
-            )
+        refuse_missing(what_is_missing(folders))
         from underpaint_engines.vision import load_scorer
 
         dino, clip, lpips = (Path(str(folders[name])) for name in FOLDERS)
@@ -134,16 +128,41 @@ class PaperMetrics:
 
 def what_is_missing(folders: Mapping[str, Path | None]) -> Iterator[str]:
     """Yield a line for each folder, file and package that is not there."""
-    if find_spec("torchvision") is None:
-        yield "the package torchvision, of the same build as torch (for LPIPS)"
     for name, files in FOLDERS.items():
         folder = folders.get(name)
-        if folder is None:
+        if name == "lpips":
+            yield from missing_for_lpips(folder)
+        elif folder is None:
             yield f"--{name} FOLDER, with {', '.join(files)}"
-            continue
-        for file in files:
-            if not (folder / file).is_file():
-                yield f"{folder / file} (of --{name})"
+        else:
+            yield from _absent(name, folder)
+
+
+def missing_for_lpips(folder: Path | None) -> Iterator[str]:
+    """Yield a line for what LPIPS needs and does not find."""
+    if find_spec("torchvision") is None:
+        yield "the package torchvision, of the same build as torch (for LPIPS)"
+    if folder is None:
+        yield f"--lpips FOLDER, with {SQUEEZENET}"
+    else:
+        yield from _absent("lpips", folder)
+
+
+def refuse_missing(missing: Iterable[str]) -> None:
+    """Raise `MissingWeightsError` with all that is missing, if anything is."""
+    lines = list(missing)
+    if lines:
+        raise MissingWeightsError(
+            "Nothing is downloaded for the papers' metrics, and these are missing:\n- "
+            + "\n- ".join(lines)
+            + "\nGive them, or leave the metrics out (PictureBench: --profile core)."
+        )
+
+
+def _absent(name: str, folder: Path) -> Iterator[str]:
+    for file in FOLDERS[name]:
+        if not (folder / file).is_file():
+            yield f"{folder / file} (of --{name})"
 
 
 def load_lpips(folder: Path) -> nn.Module:

@@ -17,6 +17,11 @@ from underpaint_engines.bundle import Graph, Port
 from underpaint_export.graphs import GraphSpec
 
 ROWS = "rows"
+TRACED_ROWS = 63
+"""At 64 rows diffusers' upsampling asks for another memory layout, which ONNX does not know.
+
+A trace that may have more is refused and made again; the graph takes any number of rows.
+"""
 
 
 def to_onnx(spec: GraphSpec, opset: int) -> ir.Model:
@@ -24,7 +29,7 @@ def to_onnx(spec: GraphSpec, opset: int) -> ir.Model:
 
     Opset 23 writes every fused attention as one `Attention` node, opset 20 spells it out.
     """
-    rows = torch.export.Dim(ROWS, min=1)
+    rows = torch.export.Dim(ROWS, min=1, max=TRACED_ROWS)
     axes: list[Any] = [{row_axis(name): rows} for name in spec.inputs]
     fixed = len(axes) - spec.variadic
     shapes = (*axes[:fixed], tuple(axes[fixed:])) if spec.variadic else tuple(axes)
