@@ -48,10 +48,8 @@ def family(checkpoint):
 
 
 # Their exports take minutes; that of a bundle is tested in any case.
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("sd1", "sd2")]
-
-
-@pytest.mark.parametrize("name", [*SLOW, "sdxl"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sd1", "sd2", "sdxl"])
 def test_an_edited_unet_says_what_pytorch_says(family, name, tmp_path):
     modules, info, extra = family(name)
     spec = unet_specs(modules, info, SIZE, extra)[1]

@@ -54,8 +54,10 @@ def no_unet(monkeypatch):
 
 # A tiny checkpoint, whole
 
+BF16 = pytest.mark.slow  # one more export, which takes a minute
 
-@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+
+@pytest.mark.parametrize("dtype", ["fp16", pytest.param("bf16", marks=BF16)])
 def test_every_graph_compiles(tensorrt_bundle_of, dtype):
     manifest = read_manifest(tensorrt_bundle_of(dtype))
     assert (manifest.dtype, manifest.opset) == (dtype, 23)
@@ -77,7 +79,9 @@ def test_every_graph_of_a_bundle_in_fp32_compiles(bundle_of):
         assert (compiled.graph, compiled.size > 100_000) == (name, True)
 
 
-@pytest.mark.parametrize(("dtype", "least"), [("fp16", 1e-5), ("bf16", 1e-4)])
+@pytest.mark.parametrize(
+    ("dtype", "least"), [("fp16", 1e-5), pytest.param("bf16", 1e-4, marks=BF16)]
+)
 def test_graphs_say_what_pytorch_says_in_their_precision(tensorrt_bundle_of, dtype, least):
     manifest = read_manifest(tensorrt_bundle_of(dtype))
     assert all(each.difference <= each.tolerance for each in manifest.parity)
@@ -86,7 +90,7 @@ def test_graphs_say_what_pytorch_says_in_their_precision(tensorrt_bundle_of, dty
     assert min(noise) > least  # it does not compute in fp32
 
 
-@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+@pytest.mark.parametrize("dtype", ["fp16", pytest.param("bf16", marks=BF16)])
 def test_weights_and_attention_are_of_the_precision(tensorrt_bundle_of, dtype):
     folder = tensorrt_bundle_of(dtype)
     graph = onnx.load(folder / "unet/edit_16x16.onnx", load_external_data=False).graph

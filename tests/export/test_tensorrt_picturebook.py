@@ -54,6 +54,7 @@ def picturebook():
     return Path(registry.load("models", "picturebook")())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_picturebooks_edited_unet_compiles_with_fused_attention(
     picturebook, dtype, tmp_path, fused
