@@ -1,4 +1,4 @@
-"""Word swaps of real pictures, by how the picture was inverted.
+r"""Word swaps of real pictures, by how the picture was inverted.
 
 Pictures are renders of the picturebook world that no training saw, with one object each; its noun
 is exchanged in the caption, and Prompt-to-Prompt edits the picture. Counted for each way:
@@ -8,7 +8,8 @@ is exchanged in the caption, and Prompt-to-Prompt edits the picture. Counted for
 * reconstruction: PSNR of the source's branch to the picture. The VAE alone reaches the line "vae".
 
     python -m benchmarks.real_edits --json-out benchmarks/results/real_edits.jsonl
-    python -m benchmarks.real_edits --seeds 50 --ways DDIM --ways null-text --ways Direct
+    python -m benchmarks.real_edits --seeds 50 --ways DDIM --ways null-text --ways Direct \
+        --engine onnxruntime --json-out benchmarks/results/real_edits-null-text.jsonl
 """
 
 from __future__ import annotations
@@ -154,12 +155,13 @@ def main(
     ways: tuple[str, ...] = tuple(WAYS),
     json_out: Path | None = None,
 ) -> None:
-    """Edit so many pictures every way, print a table, and write JSON lines."""
+    """Edit so many pictures every way, print a table, and write JSON lines after each picture."""
     compared = {name: WAYS[name] for name in ways}
     pipe, judge = Pipeline.from_pretrained("picturebook", engine), Judge.load()
     source = cases()
     chosen = [next(source) for _ in range(seeds)]
     outcomes: list[Outcome] = []
+    lines: list[dict[str, Any]] = []
     for case in track(chosen, "editing", console=Console(stderr=True)):
         paths = {
             count: pipe.invert(case.made.image, case.made.caption, refinements=count)
@@ -167,7 +169,8 @@ def main(
         }
         for name, way in compared.items():
             outcomes.append(edit(pipe, judge, case, name, paths[way.refinements]))
-    lines = [_summary(name, outcomes, engine) for name in compared]
+        lines = [_summary(name, outcomes, engine) for name in compared]
+        write_lines(json_out, [*lines, *({"case": asdict(each)} for each in outcomes)])
     best = vae_alone(pipe, chosen)
     vae = {"benchmark": "real_edits", "way": "vae", "reconstruction": best}
     write_lines(json_out, [*lines, vae, *({"case": asdict(each)} for each in outcomes)])
