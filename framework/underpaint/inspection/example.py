@@ -18,7 +18,13 @@ from underpaint.testing.session import PROMPT
 
 @dataclass(frozen=True)
 class Wishes:
-    """What an example asks for: of the engine, and whether it edits a picture."""
+    """What an example asks for.
+
+    Attributes
+    ----------
+    needs : of the edit, and of the runs before it that tune or invert.
+    picture : whether it looks at, or starts from, the call's picture.
+    """
 
     needs: Needs
     picture: bool
@@ -56,7 +62,7 @@ def picture() -> torch.Tensor:
     return (values * 255).round() / 255
 
 
-def request_of(edit: Method, with_picture: bool = False) -> Request:
+def request_of(edit: Method, with_picture: bool) -> Request:
     """Return a short request for one image on the toy engine's model."""
     image = picture() if with_picture else None
     model = ToyEngine().info
@@ -64,9 +70,18 @@ def request_of(edit: Method, with_picture: bool = False) -> Request:
 
 
 def wishes_of(edit: Method) -> Wishes:
-    """Ask a method what it needs, for a request without a picture and then, if so, with one."""
-    hooks = Hooks([edit])
-    request = request_of(edit)
+    """Ask a method what it needs; one that refuses a request without a picture edits pictures."""
+    try:
+        return _ask(edit, with_picture=False)
+    except InvalidRequestError:
+        return _ask(edit, with_picture=True)
+
+
+def _ask(edit: Method, with_picture: bool) -> Wishes:
+    hooks, request = Hooks([edit]), request_of(edit, with_picture)
     needs, branches = hooks.needs(request), hooks.branches(request)
-    wanted = needs.image or needs.inversion or any(branch.real for branch in branches)
-    return Wishes(needs, wanted)
+    tuning = edit.tuning()
+    for before in (*edit.inverting(), *([] if tuning is None else [tuning])):
+        needs |= Hooks([before]).needs(request)
+    real = any(branch.real for branch in branches)
+    return Wishes(needs, with_picture or needs.image or needs.inversion or real)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -53,7 +54,7 @@ def _check_run(project: Project, edit: Method) -> Iterator[Finding]:
         wishes = wishes_of(edit)
         for tap in wishes.needs.taps:
             ToyEngine().info.sites.select(tap.selector)
-        call = {"image": picture()} if wishes.picture else {}
+        call: dict[str, Any] = {"image": picture()} if wishes.picture else {}
         report = check_plugin(edit, **call)
     except Exception as reason:  # whatever a plugin does
         yield _explain(project, edit, reason)

@@ -95,9 +95,10 @@ def _check_schema(
                 yield warning(
                     "parameter-bounds",
                     f"{title}.{name}",
-                    f"The number {name!r} has no bounds: what is far out fails in the middle of a "
-                    "run, or not at all.",
-                    "Add what it must keep: Field(..., ge=0, le=1).",
+                    f"The number {name!r} has no bounds in its schema: forms offer what is far "
+                    "out, and without a validator it fails in the middle of a run, or never.",
+                    "Say what it must keep: Field(..., ge=0, le=1), or inside of a tuple or dict "
+                    "Annotated[float, Field(ge=0, le=1)].",
                 )
 
 

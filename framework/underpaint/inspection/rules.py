@@ -57,7 +57,7 @@ def check_start(project: Project, edit: Method) -> Iterator[Finding]:
 
 
 def _check_unmarked(plugin: object) -> Iterator[Finding]:
-    """A hook without its mark is silently never called."""
+    """Yield each method that pluggy would silently never call."""
     for name in SPECIFICATIONS:
         function = getattr(plugin, name, None)
         if inspect.ismethod(function) and not hasattr(function, f"{PROJECT}_impl"):

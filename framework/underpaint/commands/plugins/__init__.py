@@ -6,6 +6,6 @@ from underpaint.commands import COMMANDS
 
 plugins = App(name="plugins", help=COMMANDS["plugins"])
 plugins.command("underpaint.commands.plugins.listing:list_", name="list")
-plugins.command("underpaint.commands.plugins.listing:info", name="info")
+plugins.command("underpaint.commands.plugins.info:info", name="info")
 plugins.command("underpaint.commands.plugins.new:new", name="new")
 plugins.command("underpaint.commands.plugins.validate:validate", name="validate")
