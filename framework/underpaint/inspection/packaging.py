@@ -42,15 +42,15 @@ def _check_name(project: Project) -> Iterator[Finding]:
 
 
 def _check_dependencies(project: Project) -> Iterator[Finding]:
-    names = {_canonical(line): line for line in project.dependencies}
-    if "underpaint" not in names:
+    names = [(_canonical(line), line) for line in project.dependencies]
+    if "underpaint" not in dict(names):
         yield error(
             "dependency-missing",
             _WHERE,
             "The package does not depend on underpaint: installed alone, it cannot be imported.",
             'Add it: dependencies = ["underpaint"].',
         )
-    for name, line in names.items():
+    for name, line in names:
         if name in ENGINES or line.replace(" ", "").startswith("underpaint["):
             yield error(
                 "dependency-engine",

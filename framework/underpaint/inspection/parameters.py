@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticUndefined
 
 from underpaint.commands.options import COMMON_FLAGS
@@ -33,7 +33,7 @@ def check_parameters(method: type[Method]) -> Iterator[Finding]:
             )
     try:
         schema = method.model_json_schema()
-    except PydanticInvalidForJsonSchema as reason:
+    except PydanticUserError as reason:
         yield warning(
             "parameter-schema",
             method.__name__,

@@ -78,11 +78,11 @@ def _origin(point: EntryPoint) -> dict[str, str]:
 
 
 def _schema(method: type[Method]) -> dict[str, Any] | None:
-    from pydantic.errors import PydanticInvalidForJsonSchema
+    from pydantic.errors import PydanticUserError
 
     try:
         return method.model_json_schema()
-    except PydanticInvalidForJsonSchema:
+    except PydanticUserError:
         return None  # `underpaint plugins validate` says why
 
 
