@@ -9,6 +9,7 @@ import pytest
 from underpaint import registry
 from underpaint.errors import UnknownNameError
 from underpaint.registration import SPECIFICATIONS
+from underpaint.scaffold import FLAVOURS, Names, write_plugin
 
 from benchmarks import readme_table
 
@@ -74,6 +75,21 @@ def test_the_snippets_of_a_page_run(page, tmp_path, monkeypatch):
     if "picturebook" in page.read_text("utf-8") and not has_weights("picturebook"):
         pytest.skip("picturebook has no weights here")
     monkeypatch.chdir(tmp_path)
+    run_snippets(page)
+
+
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_the_snippets_of_a_new_plugins_readme_run(flavour, tmp_path, monkeypatch):
+    if not has_weights("picturebook"):
+        pytest.skip("picturebook has no weights here")
+    write_plugin(Names(f"new-{flavour}"), flavour, tmp_path / "plugin")
+    monkeypatch.syspath_prepend(str(tmp_path / "plugin" / "src"))
+    monkeypatch.chdir(tmp_path)
+    run_snippets(tmp_path / "plugin" / "README.md")
+    assert (tmp_path / "ball.png").is_file()
+
+
+def run_snippets(page):
     namespace = {"__name__": "__snippet__"}
     for number, snippet in enumerate(snippets(page)):
         code = compile(snippet, f"{page.name}[{number}]", "exec")

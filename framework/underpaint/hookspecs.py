@@ -17,6 +17,10 @@ flow core -> a -> b. An implementation may leave out arguments it does not use.
 `needs`, `branches` and `result` are asked of one object per call; every run (a large call becomes
 several) has an object of its own for the other hooks. What a run hands on to `result` goes through
 ``run.report``.
+
+`VERSION` is the version of this file: its minor number grows when a hook or an argument is added or
+deprecated, its major number when one goes. What is to go is deprecated first, with
+``@hookspec(warn_on_impl_args=deprecated_arguments(...))``, and still served.
 """
 
 from __future__ import annotations
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
     from underpaint.result import Result
     from underpaint.run import Run
     from underpaint.step import Step
+
+VERSION = "1.0"
 
 
 @hookspec

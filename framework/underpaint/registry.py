@@ -1,4 +1,4 @@
-"""What is installed: methods, engines, exporters, models and commands, by entry point.
+"""What is installed: methods, engines, their offers, exporters, models, commands; by entry point.
 
 Nothing is imported until it is asked for by name.
 """
@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from underpaint.errors import PluginError, UnknownNameError, choices
 
-Group = Literal["methods", "engines", "exporters", "models", "commands"]
+Group = Literal["methods", "engines", "offers", "exporters", "models", "commands"]
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 

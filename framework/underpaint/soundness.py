@@ -46,8 +46,8 @@ def check_energy(step: Step, guidance: Guidance, values: Tensor) -> Tensor:
     if values.dim() != 1 or not values.requires_grad:
         raise PluginError(
             f"{_names([guidance])}: An energy returned shape {tuple(values.shape)}"
-            f"{'' if values.requires_grad else ' without a gradient'}; it must return one "
-            "differentiable scalar per image, shape [I]."
+            f"{'' if values.requires_grad else ' without a gradient'}. Return one differentiable "
+            "scalar per image, shape [I]."
         )
     _check_finite("The energy", step, guidance, [values])
     return values

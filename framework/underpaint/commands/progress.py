@@ -73,3 +73,14 @@ def _console(talk: Talk) -> Console | None:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+@contextmanager
+def busy(message: str, talk: Talk) -> Iterator[None]:
+    """Say on a terminal that something of unknown length goes on."""
+    console = _console(talk)
+    if console is None:
+        yield
+        return
+    with console.status(message):
+        yield

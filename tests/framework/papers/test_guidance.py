@@ -187,7 +187,7 @@ def test_pullback_of_a_step_equals_finite_differences_row_by_row(make_method):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda seen: seen.x0.sum(), r"An energy returned shape \(\); it must return one"),
+        (lambda seen: seen.x0.sum(), r"An energy returned shape \(\). Return one"),
         (lambda seen: seen.x0.detach().sum((1, 2, 3)), r"without a gradient"),
     ],
 )

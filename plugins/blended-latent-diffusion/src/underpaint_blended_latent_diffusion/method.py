@@ -31,6 +31,7 @@ class BlendedLatentDiffusion(Method):
         default=None,
         description="Where to edit, in place of a mask: left, top, right and bottom as fractions "
         "of the picture.",
+        examples=[(0.0, 0.0, 0.5, 0.5)],
     )
     convention: Convention | None = Field(
         default=None,

@@ -35,7 +35,8 @@ class LayoutToImage(Method):
 
     boxes: dict[str, Box] = Field(
         description="Word of the prompt -> (left, top, right, bottom) as fractions of the picture. "
-        "Words choose their blocks in this order."
+        "Words choose their blocks in this order.",
+        examples=[{"dog": (0.0, 0.0, 0.5, 0.5)}],
     )
     swap: bool = Field(
         default=True, description="Swap blocks of the noise; without, the bias acts alone."

@@ -40,7 +40,8 @@ class Repaint(Method):
 
     mask: Box | Path = Field(
         description="What to paint again: (left, top, right, bottom) as fractions of the picture, "
-        "or a picture of its size, white there. It grows to whole blocks of the noise."
+        "or a picture of its size, white there. It grows to whole blocks of the noise.",
+        examples=[(0.0, 0.0, 0.5, 0.5)],
     )
     base_seed: int | None = Field(
         default=None,

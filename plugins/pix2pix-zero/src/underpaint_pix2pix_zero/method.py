@@ -41,9 +41,11 @@ class Pix2PixZero(Method):
         None, description="A file that `underpaint pix2pix-zero direction` wrote."
     )
     source_word: str | None = Field(
-        None, description="In place of a file: the word of the prompt to lead away from."
+        None,
+        description="In place of a file: the word of the prompt to lead away from.",
+        examples=["dog"],
     )
-    target_word: str | None = Field(None, description="The word to lead to.")
+    target_word: str | None = Field(None, description="The word to lead to.", examples=["cat"])
     templates: tuple[str, ...] = Field(
         (),
         description="Sentences with ... in the word's place, whose mean is the direction; left "

@@ -43,7 +43,9 @@ class PromptToPrompt(Method):
 
     method: ClassVar[str] = "prompt-to-prompt"
 
-    source: str = Field(description="The prompt of the picture to start from.")
+    source: str = Field(
+        description="The prompt of the picture to start from.", examples=["a cat on green grass"]
+    )
     edit: Edit = Field(
         "auto",
         description="replace: word for word; refine: words are added or dropped; auto: replace "

@@ -61,7 +61,11 @@ class SelfGuidance(Method):
     source: str | None = Field(
         None, description="What the original shows; left out: what the prompt says."
     )
-    move: tuple[Move, ...] = Field((), description='"cat right 0.2 up 0.1", or "cat to 0.3 0.5".')
+    move: tuple[Move, ...] = Field(
+        (),
+        description='"cat right 0.2 up 0.1", or "cat to 0.3 0.5".',
+        examples=[["dog right 0.2"]],
+    )
     resize: tuple[Resize, ...] = Field((), description='"bus 1.5": width and height.')
     rotate: tuple[Rotate, ...] = Field((), description='"boat 30": degrees, clockwise.')
     appearance_of: tuple[AppearanceOf, ...] = Field(
