@@ -39,7 +39,7 @@ def pytest_sessionfinish(session):
     assert Path(str(distribution("underpaint").locate_file(""))) == SITE
     print(f"\\nwheels: {len(loaded)} modules")
 """
-"""What each module's file proves at the end of a run; the model, which is data, may be elsewhere."""
+"""Each module's file proves it at the end; the model, which is data, may be elsewhere."""
 
 pytestmark = pytest.mark.slow
 

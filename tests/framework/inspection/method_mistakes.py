@@ -134,7 +134,7 @@ HOOKS = [
         "start-shared",
         METHOD,
         "        return CLASSRun(self)",
-        "        global RUN\n        RUN = globals().get('RUN') or CLASSRun(self)\n        return RUN",
+        "        return globals().setdefault('RUN', CLASSRun(self))",
         "the same object twice",
         "return MyRun(self)",
     ),
