@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from underpaint.commands.doctor import Finding
 from underpaint.commands.machine import processor
+from underpaint.hookspecs import VERSION
 
 CPUINFO = """
 processor : 0
@@ -24,6 +26,12 @@ def test_plugins_list(cli):
     assert found["fake-swap"]["distribution"] == "fake-methods"
     assert found["fake-swap"]["version"] == "1.2"
     assert "cannot be imported" in found["fake-broken"]["problem"]
+    assert found["fake-scale"]["hooks"] == ["initial_latents"]
+    assert found["fake-scale"]["schema"]["properties"]["factor"]["exclusiveMinimum"] == 0
+    assert found["prompt-to-prompt"]["needs"]["edits"]
+    assert found["null-text-inversion"]["needs"]["gradient"] == ["context"]  # of its tuning
+    assert found["fake-swap"]["needs"] is None
+    assert "source" in found["fake-swap"]["needs_problem"]
     code, out, _ = cli("plugins", "list")
     assert code == 0
     assert "Scale the noise" in out
@@ -38,9 +46,27 @@ def test_plugins_info(cli):
     assert parameters["reweight"]["type"] == "dict[str, float]"
     assert parameters["window"]["type"] == "Window | None"
     assert parameters["mode"]["default"] == "soft"
+    assert data["origin"] == {"kind": "wheel", "path": str(Path(__file__).parent / "package")}
+    assert data["hookspecs"] == VERSION
     code, out, _ = cli("plugins", "info", "fake-swap")
     assert code == 0
     assert "dict[str, float]" in out  # not taken for markup
+
+
+def test_plugins_info_says_what_runs_it_and_where_it_came_from(cli):
+    _, out, _ = cli("plugins", "info", "self-guidance", "--json")
+    data = json.loads(out)
+    plugin = Path(__file__).parents[2] / "plugins" / "self-guidance"
+    assert data["origin"] == {"kind": "editable", "path": str(plugin)}
+    assert data["needs"]["gradient"] == ["sample"]
+    assert data["needs"]["picture"]
+    assert {tap["kind"] for tap in data["needs"]["taps"]} == {"cross", "activation"}
+    engines = {entry["engine"]: entry["runs"] for entry in data["engines"]}
+    assert engines["pytorch"] == engines["openvino"] == "yes"
+    assert engines["tensorrt"] == "fallback"
+    _, out, _ = cli("plugins", "info", "self-guidance")
+    assert f"From     {plugin} (editable)" in out
+    assert "tensorrt (gradient on pytorch)" in out
 
 
 def test_models_info(cli, model):

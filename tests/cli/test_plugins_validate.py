@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from underpaint.inspection import inspect_isolated
+from underpaint.inspection.inspecting import inspect_plugin
 from underpaint.inspection.project import find_project, read_installed
 from underpaint.registry import find
 from underpaint.scaffold import Names, write_plugin
@@ -78,20 +79,20 @@ def test_a_warning_alone_is_no_failure(cli, plugin):
 
 
 @pytest.mark.parametrize(
-    ("line", "code", "told"),
+    ("line", "timeout", "code", "told"),
     [
-        ("import os; os._exit(7)", "inspection-crashes", "with exit code 7"),
-        ("import time; time.sleep(60)", "inspection-hangs", "not done after 6 seconds"),
+        ("import os; os._exit(7)", 300, "inspection-crashes", "with exit code 7"),
+        ("import time; time.sleep(999)", 8, "inspection-hangs", "not done after 8 seconds"),
     ],
 )
-def test_a_plugin_cannot_take_the_command_down(plugin, line, code, told):
-    (found,) = inspect_isolated(str(plugin(line)), timeout=6)
+def test_a_plugin_cannot_take_the_command_down(plugin, line, timeout, code, told):
+    (found,) = inspect_isolated(str(plugin(line)), timeout)
     assert (found.code, found.severity) == (code, "error")
     assert told in found.message
 
 
 def test_an_exit_at_import_is_a_finding(plugin):
-    (found,) = inspect_isolated(str(plugin("raise SystemExit(3)")), timeout=60)
+    (found,) = inspect_plugin(str(plugin("raise SystemExit(3)")))
     assert found.code == "import-fails"
     assert found.where == "src/underpaint_planted_cli/method.py:12"
 

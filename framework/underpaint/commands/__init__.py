@@ -5,7 +5,7 @@ COMMANDS = {
     "edit": "Edit images with an installed method.",
     "invert": "Invert a picture to noise, for edits that start from it.",
     "attention": "Show where the model looks for each word of a prompt.",
-    "plugins": "List the installed methods, or describe one.",
+    "plugins": "List, describe, validate or begin methods.",
     "models": "List the installed models, or describe one.",
     "doctor": "Check the installation, and say what to do about each problem.",
     "replay": "Repeat the call that a result.json or a picture describes.",

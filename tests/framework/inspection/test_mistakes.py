@@ -8,16 +8,9 @@ import pytest
 from underpaint.inspection.inspecting import inspect_plugin
 from underpaint.scaffold import FLAVOURS, Names, write_plugin
 
-from tests.framework.inspection.mistakes import (
-    AT_IMPORT,
-    ENTRY_POINTS,
-    HOOKS,
-    PACKAGING,
-    PARAMETERS,
-    RUNS,
-    SOURCE,
-    Mistake,
-)
+from tests.framework.inspection.method_mistakes import AT_IMPORT, HOOKS, PARAMETERS, RUNS
+from tests.framework.inspection.package_mistakes import ENTRY_POINTS, PACKAGING, SOURCE
+from tests.framework.inspection.planting import Mistake
 
 MISTAKES = [*PACKAGING, *SOURCE, *ENTRY_POINTS, *PARAMETERS, *HOOKS, *RUNS, *AT_IMPORT]
 
