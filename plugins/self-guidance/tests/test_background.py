@@ -94,15 +94,17 @@ def words_kept(edit_session, edit):
 def test_energies_hold_the_ground_only_where_the_background_is_not_kept(edit_session):
     """The outline of the ground has a hole where the object stands: it would hold it there."""
     change = resize("dog", 1.4)
-    assert words_kept(edit_session, SelfGuidance(change)) == 0
-    assert words_kept(edit_session, SelfGuidance(change, others=("grass",))) == 1
-    assert words_kept(edit_session, SelfGuidance(change, keep_background=False)) == 1
+    assert words_kept(edit_session, SelfGuidance(change, strength=0.1)) == 0
+    assert words_kept(edit_session, SelfGuidance(change, strength=0.1, others=("grass",))) == 1
+    assert words_kept(edit_session, SelfGuidance(change, strength=0.1, keep_background=False)) == 1
 
 
 def test_a_resize_asks_more_of_the_maps_than_of_the_picture(edit_session):
     """Factor 1.4 with overshoot 2 is factor 1.96 without: the same picture."""
     pictures = [
-        edit_session(SelfGuidance(resize("dog", factor), overshoot=power), prompt="a dog").images
+        edit_session(
+            SelfGuidance(resize("dog", factor), overshoot=power, strength=0.1), prompt="a dog"
+        ).images
         for factor, power in ((1.4, 2.0), (1.4**2, 1.0), (1.4, 1.0))
     ]
     assert greatest_difference(pictures[0], pictures[1]) < 1e-4
