@@ -8,7 +8,8 @@ from underpaint import Pipeline
 from underpaint.layout import Layout
 from underpaint.maps import AttentionMaps
 from underpaint.sites import Site, SiteSelector
-from underpaint_self_guidance import SelfGuidance, move
+from underpaint.testing import greatest_difference
+from underpaint_self_guidance import SelfGuidance, move, resize
 from underpaint_self_guidance.background import Background
 from underpaint_self_guidance.energies import Readings, Target, Weights
 from underpaint_self_guidance.placement import Placement
@@ -73,3 +74,38 @@ def test_no_number_of_the_noise_changes_by_more_than_the_limit(edit_session):
         main, original = edit_session.trace(edit, **call).predictions[0].noise
         changes.append(float((main - original).abs().max()))
     assert changes == pytest.approx([0.001, 0.01], rel=1e-3)
+
+
+def words_kept(edit_session, edit):
+    """Return how many objects have an energy, of two that the prompt names and one that changes."""
+    plugins = []
+    start = SelfGuidance.start
+
+    def spy(method):
+        plugins.append(start(method))
+        return plugins[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SelfGuidance, "start", spy)
+        edit_session(edit, prompt="a dog on green grass", num_inference_steps=2)
+    return len(plugins[-1].targets) - len(edit.resize)
+
+
+def test_energies_hold_the_ground_only_where_the_background_is_not_kept(edit_session):
+    """The outline of the ground has a hole where the object stands: it would hold it there."""
+    change = resize("dog", 1.4)
+    assert words_kept(edit_session, SelfGuidance(change, strength=0.1)) == 0
+    assert words_kept(edit_session, SelfGuidance(change, strength=0.1, others=("grass",))) == 1
+    assert words_kept(edit_session, SelfGuidance(change, strength=0.1, keep_background=False)) == 1
+
+
+def test_a_resize_asks_more_of_the_maps_than_of_the_picture(edit_session):
+    """Factor 1.4 with overshoot 2 is factor 1.96 without: the same picture."""
+    pictures = [
+        edit_session(
+            SelfGuidance(resize("dog", factor), overshoot=power, strength=0.1), prompt="a dog"
+        ).images
+        for factor, power in ((1.4, 2.0), (1.4**2, 1.0), (1.4, 1.0))
+    ]
+    assert greatest_difference(pictures[0], pictures[1]) < 1e-4
+    assert greatest_difference(pictures[0], pictures[2]) > 1e-4

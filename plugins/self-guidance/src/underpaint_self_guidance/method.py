@@ -79,7 +79,9 @@ class SelfGuidance(Method):
         "appearance alone a new layout with the same look.",
     )
     others: tuple[str, ...] | None = Field(
-        None, description="The words that are kept; left out: what the prompt seems to name."
+        None,
+        description="The words that energies keep; left out: none where the background is kept, "
+        "else what the prompt seems to name.",
     )
     original_seed: int | None = Field(
         None, ge=0, description="Of the original's noise; left out: the call's."
@@ -91,17 +93,23 @@ class SelfGuidance(Method):
         1.0, ge=0, description="v of eq. 3, for each number of a latent; 0 is no edit."
     )
     limit: float = Field(
-        1.3, gt=0, description="Greatest change of one number of the noise, whose variance is 1."
+        1.0, gt=0, description="Greatest change of one number of the noise, whose variance is 1."
+    )
+    overshoot: float = Field(
+        1.5,
+        gt=0,
+        description="Power of a resize's factor that is asked of the maps: pictures follow them "
+        "part of the way; ours, not the paper's.",
     )
     centroid: float = Field(1.0, ge=0, description="Weight of an object's place.")
     size: float = Field(0.5, ge=0, description="Weight of its size.")
-    shape: float = Field(2.0, ge=0, description="Weight of its outline.")
+    shape: float = Field(4.0, ge=0, description="Weight of its outline.")
     appearance: float = Field(0.1, ge=0, description="Weight of its look; large ones leak places.")
     always: float = Field(
-        0.7, ge=0, le=1, description="Part of the noise range that is guided at each step."
+        0.8, ge=0, le=1, description="Part of the noise range that is guided at each step."
     )
     until: float = Field(
-        0.7, ge=0, le=1, description="Part up to which every other step is guided."
+        0.8, ge=0, le=1, description="Part up to which every other step is guided."
     )
     keep_background: bool = Field(
         True,
@@ -120,6 +128,12 @@ class SelfGuidance(Method):
             name = FIELDS[type(change)]
             values[name] = (*values.get(name, ()), change)
         super().__init__(**values)
+
+    @property
+    def blends(self) -> bool:
+        """Whether the latents outside of what changes are the original's."""
+        changes = (*self.move, *self.resize, *self.rotate, *self.borrows)
+        return bool(self.keep_background and self.keep == "everything" and changes)
 
     @property
     def borrows(self) -> tuple[Borrow, ...]:
@@ -171,9 +185,8 @@ class SelfGuidanceRun:
         """Find the words, once a run and before anything is computed."""
         recipe = Recipe(self.edit, self.sources, run)
         self.targets = recipe.targets()
-        changed = recipe.changed()
-        if self._keeps and changed:
-            self.background = Background(changed, self._readings(run.request))
+        if self._keeps:
+            self.background = Background(recipe.changed(), self._readings(run.request))
         return (yield)
 
     @hookimpl(wrapper=True)
@@ -224,8 +237,7 @@ class SelfGuidanceRun:
 
     @property
     def _keeps(self) -> bool:
-        edit = self.edit
-        return edit.keep_background and edit.keep == "everything" and edit.strength > 0
+        return self.edit.blends and self.edit.strength > 0
 
     def _others(self) -> list[Source]:
         sources = dict.fromkeys(self.sources.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from underpaint.records import MAIN
@@ -89,7 +90,10 @@ class Recipe:
         for change in changes:
             name = (change.word, change.occurrence)
             placements[name] = placements.get(name, Placement()).then(change.placement())
-        return placements
+        return {
+            name: replace(placement, factor=placement.factor**self.edit.overshoot)
+            for name, placement in placements.items()
+        }
 
     def _taken(self, kind: str) -> set[str]:
         """Return the words whose shape or appearance is borrowed."""
@@ -98,12 +102,16 @@ class Recipe:
     def _others(self) -> list[str]:
         """Return the words that are kept: those given, or what both prompts seem to name.
 
-        A word inside of a placed phrase is not kept: it moves along.
+        None where the background is kept: its latents are the original's, and the outline of the
+        ground, which has a hole where an object stands, would hold that object in it. A word inside
+        of a placed phrase is not kept: it moves along.
         """
         placed = [Tokens(word, (), (), 0).words for word, _ in self._placements()]
         moving = {word.casefold() for words in placed for word in words}
         if self.edit.others is not None:
             return [word for word in self.edit.others if word.casefold() not in moving]
+        if self.edit.blends:
+            return []
         texts = [*self.prompts, *self.originals]
         named = [{word.casefold() for word in objects(text.text)} for text in texts]
         shared = set.intersection(*named) - moving
