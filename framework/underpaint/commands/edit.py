@@ -20,14 +20,14 @@ from underpaint.commands.options import (
     Loading,
     OutputFolder,
     Picture,
+    RunTalk,
     Sampling,
-    Talk,
 )
 from underpaint.commands.progress import open_pipeline
 from underpaint.errors import InvalidRequestError
 from underpaint.method import Method
 
-PICTURE, SAMPLE, LOADING, TALK = Picture(), Sampling(), Loading(), Talk()
+PICTURE, SAMPLE, LOADING, TALK = Picture(), Sampling(), Loading(), RunTalk()
 
 _EXAMPLE = """Give e.g. --also 'proxedit={"quantile": 0.7}'."""
 
@@ -106,7 +106,7 @@ def edit(
     picture: Picture = PICTURE,
     sampling: Sampling = SAMPLE,
     loading: Loading = LOADING,
-    talk: Talk = TALK,
+    talk: RunTalk = TALK,
 ) -> Answer:
     """Edit with one method, and write the pictures, a sheet and result.json into a folder."""
     check_folder(output)
