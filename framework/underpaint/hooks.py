@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import reduce
 from itertools import chain
-from operator import or_
 from types import CodeType
 from typing import Any, cast
 
@@ -44,6 +42,8 @@ FIRSTRESULT = tuple(
     name for name, spec in SPECIFICATIONS.items() if getattr(spec, f"{PROJECT}_spec")["firstresult"]
 )
 
+COLLECTED = ("needs", "branches", "attention_edits", "guidance")
+
 
 class Hooks:
     """A fresh plugin manager with core and one instance of each edit, checked at registration."""
@@ -75,11 +75,7 @@ class Hooks:
 
     # The hooks, in call order.
 
-    def needs(self, request: Request) -> Needs:
-        """Return the union of what all plugins need."""
-        return reduce(or_, self.needs_by_plugin(request).values(), Needs())
-
-    def needs_by_plugin(self, request: Request) -> dict[str, Needs]:
+    def needs(self, request: Request) -> dict[str, Needs]:
         """Return what each plugin needs that needs anything.
 
         Raises
@@ -206,6 +202,23 @@ class Hooks:
     def result(self, request: Request, result: Result) -> Result:
         """Return the result of the whole request."""
         return cast("Result", self._hook.result(request=request, result=result))
+
+    # Who takes part.
+
+    def roles(self, hook: str) -> dict[str, str]:
+        """Return what each plugin does in a hook, in the order that values flow."""
+        own = "adds" if hook in COLLECTED else "replaces" if hook in FIRSTRESULT else "observes"
+        found = {
+            impl.plugin_name: "wraps" if impl.wrapper or impl.hookwrapper else own
+            for impl in getattr(self._hook, hook).get_hookimpls()
+        }
+        flow = {name: found[name] for name in self._plugins if name in found}
+        return {CORE: "begins", **flow} if CORE in found else flow
+
+    def editors(self, step: Step) -> tuple[str, ...]:
+        """Return the plugins that edit attention at a step."""
+        asked = {name: self._alone("attention_edits", name)(step=step) for name in self._plugins}
+        return tuple(name for name, values in asked.items() if any(values))
 
     # When something is wrong.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from underpaint.engine import Engine
@@ -30,7 +32,8 @@ class Plan:
     hooks : the instances that were asked `needs` and `branches`, and will be asked `result`;
         each run has instances of its own.
     engine : the pipeline's, or the one that it falls back to.
-    needs, branches : of all plugins; the main branch first.
+    needs_of : what each plugin needs, and the recorder; `needs` is their union.
+    branches : of all plugins; the main branch first.
     record : whether the words' attention maps are kept.
     recipe : JSON that describes the call.
     warnings : what the user should know of the plan.
@@ -40,6 +43,7 @@ class Plan:
     request: Request
     hooks: Hooks
     engine: Engine
+    needs_of: Mapping[str, Needs]
     needs: Needs
     branches: tuple[Branch, ...]
     record: bool
@@ -59,18 +63,19 @@ class Plan:
         hooks = Hooks(request.edits, timer=timer)
         tuning_edit(request.edits)  # two that tune are told before the picture is inverted
         try:
-            needs = hooks.needs(request)
+            needs_of = hooks.needs(request)
             branches = (Branch(MAIN, None), *hooks.branches(request))
         except Exception as error:
             hooks.annotate(error, "while the request was planned")
             raise
-        keep = needs.edits if record is None else record
+        keep = any(needs.edits for needs in needs_of.values()) if record is None else record
         if keep:
-            needs |= AttentionRecorder(per_step=False).needs(request)
+            needs_of["core.recorder"] = AttentionRecorder(per_step=False).needs(request)
+        needs = reduce(or_, needs_of.values(), Needs())
         size = (request.latent_shape[1], request.latent_shape[2])
         able, warnings = _able(engine, needs, size)
         recipe = make_recipe(request, able)
-        plan = cls(request, hooks, able, needs, branches, keep, recipe, warnings, timer)
+        plan = cls(request, hooks, able, needs_of, needs, branches, keep, recipe, warnings, timer)
         plan.check_image()
         return plan if request.trajectory is None else plan.along(request.trajectory)
 
