@@ -19,6 +19,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "docs" / "engines.md",
     ROOT / "docs" / "plugin-authors.md",
+    *sorted(ROOT.glob("docs/tutorials/*.md")),
     *sorted(ROOT.glob("plugins/*/README.md")),
     *sorted(ROOT.glob("models/*/README.md")),
     *sorted(ROOT.glob("benchmarks/*/README.md")),

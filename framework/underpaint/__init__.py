@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from underpaint.cancel import CancelToken as CancelToken
     from underpaint.errors import UnderpaintError as UnderpaintError
+    from underpaint.hook_times import HookTimes as HookTimes
     from underpaint.method import Method as Method
     from underpaint.method import hookimpl as hookimpl
     from underpaint.pipeline import Pipeline as Pipeline
@@ -34,6 +35,7 @@ _HOMES = {
     "CancelToken": "cancel",
     "Conditioning": "records",
     "Guidance": "records",
+    "HookTimes": "hook_times",
     "Method": "method",
     "Move": "records",
     "Needs": "records",

@@ -61,12 +61,12 @@ def build_app(tokens: Sequence[str]) -> tuple[App, list[str]]:
     )
     for name, summary in COMMANDS.items():
         app.command(f"underpaint.commands.{name}:{name}", name=name, help=summary)
-    if tokens[:1] == ["edit"]:
-        from underpaint.commands.edit import edit_app
+    if tokens[:1] in (["edit"], ["plan"]):
+        from underpaint.commands.method_app import method_app
 
-        del app["edit"]
-        edit, tokens[1:] = edit_app(tokens[1:])
-        app.command(edit)
+        del app[tokens[0]]
+        command, tokens[1:] = method_app(tokens[0], tokens[1:])
+        app.command(command)
     for name, point in registry.find("commands").items():
         if name not in COMMANDS:  # `underpaint doctor` names the commands that this hides
             _add_contributed(app, point, asked=tokens[:1] == [name])

@@ -15,7 +15,7 @@ from underpaint.outputs import Cotangents, Outputs
 from underpaint.records import Guidance, Observation
 from underpaint.schedule import x0_from_noise
 from underpaint.step import Step
-from underpaint.through import linearize_through
+from underpaint.through import linearize_through, through_of
 
 Slopes = dict[tuple[str, str], Tensor]
 """Gradients by what they are with respect to, e.g. ("maps", site name); absent is zero."""
@@ -42,8 +42,7 @@ def descend(step: Step, guidances: Sequence[Guidance]) -> tuple[Outputs, Tensor]
     NonFiniteError, ExplodingGradientError
         If the gradient is no number, or out of all proportion to what it is added to.
     """
-    through = {(branch, half) for g in guidances for branch in g.branches for half in g.halves}
-    outputs, pullback = linearize_through(step, through)
+    outputs, pullback = linearize_through(step, through_of(guidances))
     leaves = _leaves(outputs)
     with torch.enable_grad():
         observation = _observe(step, leaves)

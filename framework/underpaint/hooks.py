@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import reduce
-from itertools import chain, zip_longest
-from operator import or_
-from traceback import walk_tb
-from types import CodeType, FrameType
+from itertools import chain
+from types import CodeType
 from typing import Any, cast
 
 import pluggy
 from torch import Tensor
 
 from underpaint import hookspecs
+from underpaint.blame import annotate
 from underpaint.core import Core
-from underpaint.errors import ConflictError, PluginError
+from underpaint.errors import ConflictError, PluginError, UnknownSiteError
+from underpaint.hook_times import ENERGY, HookTimer
 from underpaint.method import PROJECT, Method
 from underpaint.outputs import Outputs
 from underpaint.packing import find_conflict
@@ -28,6 +27,7 @@ from underpaint.records import (
     Guidance,
     Move,
     Needs,
+    Observation,
     Prediction,
 )
 from underpaint.registration import SPECIFICATIONS, check_plugin
@@ -42,19 +42,29 @@ FIRSTRESULT = tuple(
     name for name, spec in SPECIFICATIONS.items() if getattr(spec, f"{PROJECT}_spec")["firstresult"]
 )
 
+COLLECTED = ("needs", "branches", "attention_edits", "guidance")
+
 
 class Hooks:
     """A fresh plugin manager with core and one instance of each edit, checked at registration."""
 
-    def __init__(self, edits: Sequence[Method], extra: Sequence[tuple[str, object]] = ()) -> None:
+    def __init__(
+        self,
+        edits: Sequence[Method],
+        extra: Sequence[tuple[str, object]] = (),
+        timer: HookTimer | None = None,
+    ) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        self._manager.register(Core(self), CORE)
+        self._timer = timer
+        if timer is not None:
+            timer.watch(self._manager)
+        self._register(CORE, Core(self))
         self._plugins = dict(chain(_start(edits), extra))
         self._codes: dict[CodeType, tuple[str, str]] = {}
         for name, plugin in self._plugins.items():
             self._codes |= check_plugin(name, plugin)
-            self._manager.register(plugin, name)
+            self._register(name, plugin)
         self._hook = self._manager.hook
         # Most runs leave most hooks alone, and asking nobody takes its time at every step.
         self._used = frozenset(
@@ -65,9 +75,26 @@ class Hooks:
 
     # The hooks, in call order.
 
-    def needs(self, request: Request) -> Needs:
-        """Return the union of what all plugins need."""
-        return reduce(or_, _in_order(self._hook.needs(request=request)), Needs())
+    def needs(self, request: Request) -> dict[str, Needs]:
+        """Return what each plugin needs that needs anything.
+
+        Raises
+        ------
+        UnknownSiteError
+            For a tap that no site of the model matches; the message names the plugin.
+        """
+        found = {
+            name: needs
+            for name in self._plugins
+            for needs in self._alone("needs", name)(request=request)
+        }
+        for name, needs in found.items():
+            for tap in needs.taps:
+                try:
+                    request.model.sites.select(tap.selector)
+                except UnknownSiteError as error:
+                    raise UnknownSiteError(f"{name!r} reads what is not there. {error}") from error
+        return found
 
     def branches(self, request: Request) -> tuple[Branch, ...]:
         """Return the branches that plugins add.
@@ -142,7 +169,7 @@ class Hooks:
             return ()
         asked = {name: self._alone("guidance", name)(step=step) for name in self._plugins}
         return tuple(
-            replace(guidance, plugin=name)
+            replace(guidance, plugin=name, energy=self._energy(name, guidance))
             for name, values in asked.items()
             for guidance in chain.from_iterable(values)
         )
@@ -176,35 +203,37 @@ class Hooks:
         """Return the result of the whole request."""
         return cast("Result", self._hook.result(request=request, result=result))
 
+    # Who takes part.
+
+    def roles(self, hook: str) -> dict[str, str]:
+        """Return what each plugin does in a hook, in the order that values flow."""
+        own = "adds" if hook in COLLECTED else "replaces" if hook in FIRSTRESULT else "observes"
+        found = {
+            impl.plugin_name: "wraps" if impl.wrapper or impl.hookwrapper else own
+            for impl in getattr(self._hook, hook).get_hookimpls()
+        }
+        flow = {name: found[name] for name in self._plugins if name in found}
+        return {CORE: "begins", **flow} if CORE in found else flow
+
+    def editors(self, step: Step) -> tuple[str, ...]:
+        """Return the plugins that edit attention at a step."""
+        asked = {name: self._alone("attention_edits", name)(step=step) for name in self._plugins}
+        return tuple(name for name, values in asked.items() if any(values))
+
     # When something is wrong.
 
     def annotate(self, error: BaseException, where: str) -> None:
         """Add a note to an error that a plugin raised: plugin, hook and step."""
-        frames = [frame for frame, _ in walk_tb(error.__traceback__)]
-        blamed = None
-        for frame, called in zip_longest(frames, frames[1:]):
-            # A wrapper that waits at its yield is on the way of every error below it.
-            waits = called is not None and called.f_code.co_name == "_multicall"
-            if not waits:
-                blamed = self._hook_of(frame) or blamed or self._energy_of(frame)
-        if blamed:
-            name, hook = blamed
-            error.add_note(f"underpaint: raised by plugin {name!r} in hook {hook!r}, {where}")
+        annotate(error, where, self._plugins, self._codes)
 
-    def _hook_of(self, frame: FrameType) -> tuple[str, str] | None:
-        if frame.f_code not in self._codes:
-            return None
-        name, hook = self._codes[frame.f_code]
-        return self._name_of(frame) or name, hook
+    def _energy(self, name: str, guidance: Guidance) -> Callable[[Observation], Tensor]:
+        if self._timer is None:
+            return guidance.energy
+        return self._timer.plain(guidance.energy, name, ENERGY)
 
-    def _energy_of(self, frame: FrameType) -> tuple[str, str] | None:
-        """Core calls no other method of a plugin than its hooks and its energies."""
-        name = self._name_of(frame)
-        return (name, "guidance") if name else None
-
-    def _name_of(self, frame: FrameType) -> str | None:
-        owner = frame.f_locals.get("self")
-        return next((name for name, plugin in self._plugins.items() if plugin is owner), None)
+    def _register(self, name: str, plugin: object) -> None:
+        timed = plugin if self._timer is None else self._timer.timed(name, plugin)
+        self._manager.register(timed, name)
 
     def _tensor(self, hook: str, value: object, shape: Sequence[int | str]) -> Tensor:
         if not isinstance(value, Tensor) or tuple(value.shape) != tuple(shape):
@@ -233,7 +262,7 @@ class Hooks:
 
     def _alone(self, hook: str, name: str) -> pluggy.HookCaller:
         """Return a caller of a hook that asks one plugin."""
-        others = [plugin for other, plugin in self._plugins.items() if other != name]
+        others = [self._manager.get_plugin(other) for other in self._plugins if other != name]
         return self._manager.subset_hook_caller(hook, others)
 
     def _check_one_replacement(self, hook: str) -> None:

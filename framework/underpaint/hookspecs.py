@@ -101,7 +101,10 @@ def before_step(step: Step) -> None:
 def attention_edits(step: Step) -> Sequence[AttentionEdit] | None:
     """Return this step's attention edits. Collected.
 
-    Two plugins that write the same thing of the same rows are an error that names both.
+    Two plugins that write the same thing of the same rows are an error that names both. Where
+    several plugins implement this hook, they are asked for all steps once before the first one, so
+    that the error comes before the work: what is returned follows from the step's place in the
+    schedule and from what was found before (`conditioning`), and asking again changes nothing.
     """
 
 

@@ -13,6 +13,7 @@ from underpaint import core
 from underpaint.cancel import CancelToken
 from underpaint.hooks import Hooks
 from underpaint.records import check_finite
+from underpaint.rehearsal import check_edits, prepare
 from underpaint.run import Run
 from underpaint.step import Step
 
@@ -71,13 +72,8 @@ def _step(step: Step, hooks: Hooks) -> Tensor:
 
 def _prepare(run: Run, hooks: Hooks) -> Tensor:
     try:
-        run.combiner = hooks.combine
-        run.moves = hooks.schedule(run)
-        shape = (run.request.images, *run.request.latent_shape)
-        for path in (run.request.trajectory, *(branch.trajectory for branch in run.branches)):
-            if path is not None:
-                path.check(run.request.model.digest, run.moves, shape)
-        run.conditioning = hooks.conditioning(run)
+        prepare(run, hooks)
+        check_edits(run, hooks)
         return hooks.initial_latents(run)
     except Exception as error:
         hooks.annotate(error, "before the first step")

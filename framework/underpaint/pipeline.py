@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from underpaint.call import make_request
 from underpaint.cancel import CancelToken
 from underpaint.engine import Engine
 from underpaint.fit import Fit
+from underpaint.hook_times import HookTimer, HookTimes, Stage
 from underpaint.images import OUTPUT_TYPES, OutputType
 from underpaint.inverting import invert
 from underpaint.loop import denoise
@@ -102,6 +102,7 @@ class Pipeline:
         callback_on_inversion_step_end: StepCallback | None = None,
         callback_on_tuning_step_end: StepCallback | None = None,
         cancel: CancelToken | None = None,
+        trace_hooks: HookTimes | None = None,
     ) -> Result:
         """Generate an image per prompt, with edits.
 
@@ -132,6 +133,7 @@ class Pipeline:
         callback_on_inversion_step_end : the same, while `image` is inverted.
         callback_on_tuning_step_end : the same, while an edit tunes embeddings along its path.
         cancel : stops the call from another thread, before its next step.
+        trace_hooks : collects what each plugin's hooks take at each step.
 
         Raises
         ------
@@ -164,12 +166,14 @@ class Pipeline:
             follow=follow,
             refinements=refinements,
         )
-        plan = Plan.make(request, self.engine, record_attention)
+        timer = None if trace_hooks is None else HookTimer(trace_hooks, "edit")
+        plan = Plan.make(request, self.engine, record_attention, timer)
         inversion = plan.inversion()
         if inversion is not None:
-            path = self._invert(inversion, callback_on_inversion_step_end, cancel)
-            plan = plan.along(path)
-        plan = self._tune(plan, callback_on_tuning_step_end, cancel)
+            serve = self._before("inversion", callback_on_inversion_step_end, cancel, trace_hooks)
+            plan = plan.along(invert(inversion, self.engine, serve))
+        serve = self._before("tuning", callback_on_tuning_step_end, cancel, trace_hooks)
+        plan = plan.tuned(*tune(plan.request, self.engine, serve))
         return self._serve(plan, started, output_type, callback_on_step_end, cancel)
 
     def invert(
@@ -188,6 +192,7 @@ class Pipeline:
         cache: bool = True,
         callback_on_step_end: StepCallback | None = None,
         cancel: CancelToken | None = None,
+        trace_hooks: HookTimes | None = None,
     ) -> Trajectory:
         """Invert pictures to noise, along a path that edits start from (arXiv 2010.02502, 4.3).
 
@@ -202,7 +207,7 @@ class Pipeline:
             inversion itself; a later denoising without guidance then retraces it more closely.
         height, width, fit : as of the edits to come.
         cache : keep the path on disk, and take it from there the next time.
-        callback_on_step_end, cancel : as in a call.
+        callback_on_step_end, cancel, trace_hooks : as in a call.
 
         Raises
         ------
@@ -227,7 +232,8 @@ class Pipeline:
             fit=fit,
             refinements=refinements,
         )
-        return self._invert(request, callback_on_step_end, cancel, cache)
+        serve = self._before("inversion", callback_on_step_end, cancel, trace_hooks)
+        return invert(request, self.engine, serve, cache=cache)
 
     def replay(self, recipe: Mapping[str, Any], **changes: Any) -> Result:
         """Repeat the call that a ``result.recipe`` describes; `changes` override its arguments.
@@ -243,29 +249,21 @@ class Pipeline:
         result = self(**{**read_recipe(recipe, self.engine, changes.get("image")), **changes})
         return replace(result, warnings=(*differences(recipe, result.recipe), *result.warnings))
 
-    def _invert(
+    def _before(
         self,
-        request: Request,
-        callback: StepCallback | None = None,
-        cancel: CancelToken | None = None,
-        cache: bool = True,
-    ) -> Trajectory:
-        serve = partial(self._latents, callback, cancel)
-        return invert(request, self.engine, serve, cache=cache)
+        stage: Stage,
+        callback: StepCallback | None,
+        cancel: CancelToken | None,
+        times: HookTimes | None,
+    ) -> Callable[[Request], Result]:
+        """Return what runs a stage before the edit, to its latents."""
 
-    def _tune(self, plan: Plan, callback: StepCallback | None, cancel: CancelToken | None) -> Plan:
-        """Return the plan with the trajectory tuned, if an edit wants that."""
-        path, warnings = tune(plan.request, self.engine, partial(self._latents, callback, cancel))
-        if path is None or path is plan.request.trajectory:
-            return plan
-        plan = plan.along(path)
-        return replace(plan, warnings=(*plan.warnings, *warnings))
+        def serve(request: Request) -> Result:
+            timer = None if times is None else HookTimer(times, stage)
+            plan = Plan.make(request, self.engine, record=False, timer=timer)
+            return self._serve(plan, time.perf_counter(), "latent", callback, cancel)
 
-    def _latents(
-        self, callback: StepCallback | None, cancel: CancelToken | None, request: Request
-    ) -> Result:
-        plan = Plan.make(request, self.engine, record=False)
-        return self._serve(plan, time.perf_counter(), "latent", callback, cancel)
+        return serve
 
     def _serve(
         self,

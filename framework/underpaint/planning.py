@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from underpaint.engine import Engine
 from underpaint.errors import InvalidRequestError, NotOfferedError
+from underpaint.hook_times import HookTimer
 from underpaint.hooks import Hooks
 from underpaint.layout import Layout
 from underpaint.recipe import make_recipe
@@ -16,6 +19,7 @@ from underpaint.records import MAIN, Branch, Needs
 from underpaint.request import Request
 from underpaint.run import Run, Scorer
 from underpaint.trajectory import Trajectory
+from underpaint.tuning import tuning_edit
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,40 +32,50 @@ class Plan:
     hooks : the instances that were asked `needs` and `branches`, and will be asked `result`;
         each run has instances of its own.
     engine : the pipeline's, or the one that it falls back to.
-    needs, branches : of all plugins; the main branch first.
+    needs_of : what each plugin needs, and the recorder; `needs` is their union.
+    branches : of all plugins; the main branch first.
     record : whether the words' attention maps are kept.
     recipe : JSON that describes the call.
     warnings : what the user should know of the plan.
+    timer : times the hooks, or None.
     """
 
     request: Request
     hooks: Hooks
     engine: Engine
+    needs_of: Mapping[str, Needs]
     needs: Needs
     branches: tuple[Branch, ...]
     record: bool
     recipe: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    timer: HookTimer | None = None
 
     @classmethod
-    def make(cls, request: Request, engine: Engine, record: bool | None) -> Plan:
+    def make(
+        cls,
+        request: Request,
+        engine: Engine,
+        record: bool | None,
+        timer: HookTimer | None = None,
+    ) -> Plan:
         """Ask the plugins and check the answers; `record` None records if attention is edited."""
-        hooks = Hooks(request.edits)
+        hooks = Hooks(request.edits, timer=timer)
+        tuning_edit(request.edits)  # two that tune are told before the picture is inverted
         try:
-            needs = hooks.needs(request)
+            needs_of = hooks.needs(request)
             branches = (Branch(MAIN, None), *hooks.branches(request))
         except Exception as error:
             hooks.annotate(error, "while the request was planned")
             raise
-        keep = needs.edits if record is None else record
+        keep = any(needs.edits for needs in needs_of.values()) if record is None else record
         if keep:
-            needs |= AttentionRecorder(per_step=False).needs(request)
-        for tap in needs.taps:
-            request.model.sites.select(tap.selector)
+            needs_of["core.recorder"] = AttentionRecorder(per_step=False).needs(request)
+        needs = reduce(or_, needs_of.values(), Needs())
         size = (request.latent_shape[1], request.latent_shape[2])
         able, warnings = _able(engine, needs, size)
         recipe = make_recipe(request, able)
-        plan = cls(request, hooks, able, needs, branches, keep, recipe, warnings)
+        plan = cls(request, hooks, able, needs_of, needs, branches, keep, recipe, warnings, timer)
         plan.check_image()
         return plan if request.trajectory is None else plan.along(request.trajectory)
 
@@ -104,6 +118,13 @@ class Plan:
             warnings=(*self.warnings, *_other_prompts(branches, trajectory)),
         )
 
+    def tuned(self, path: Trajectory | None, warnings: Sequence[str]) -> Plan:
+        """Return the plan with what was tuned along its path, and what is to be said of that."""
+        if path is None or path is self.request.trajectory:
+            return self
+        plan = self.along(path)
+        return replace(plan, warnings=(*plan.warnings, *warnings))
+
     @property
     def _inverts(self) -> bool:
         return self.needs.inversion or any(branch.real for branch in self.branches)
@@ -134,7 +155,7 @@ class Plan:
         """Return fresh instances for one run; `extra` plugins come last, outermost."""
         recorder = AttentionRecorder(self.request.attention_per_step)
         own: list[tuple[str, object]] = [("core.recorder", recorder)] if self.record else []
-        return Hooks(self.request.edits, [*own, *extra])
+        return Hooks(self.request.edits, [*own, *extra], self.timer)
 
     def _guided(self, branch: Branch) -> bool:
         scale = self.request.guidance_scale

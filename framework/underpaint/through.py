@@ -11,7 +11,7 @@ from torch import Tensor
 from underpaint.layout import Layout
 from underpaint.outputs import Cotangents, Outputs, RowPullback
 from underpaint.packing import reads_source
-from underpaint.records import Half
+from underpaint.records import Guidance, Half
 from underpaint.step import Step
 
 
@@ -24,17 +24,14 @@ def linearize_through(
     are linearised; the others are evaluated without a gradient, and are zero in the pullback's
     result. No row is computed twice.
     """
-    chosen = _joined(step, through)
-    rows = step.layout.rows
-    near = [i for i, row in enumerate(rows) if (row.branch, row.half) in chosen]
-    far = [i for i in range(len(rows)) if i not in set(near)]
+    near, far = split_rows(step, through)
     parts, pull = [], None
     if near:
         linear, pull = step.linearize(rows=_part(step.layout, near))
         parts.append(linear)
     if far:
         parts.append(step.evaluate(rows=_part(step.layout, far)))
-    outputs = _join(parts, step.layout, torch.tensor(near + far).argsort())
+    outputs = _join(parts, step.layout, torch.tensor([*near, *far]).argsort())
 
     def pullback(cotangents: Cotangents) -> Tensor:
         gradient = torch.zeros_like(outputs.noise)
@@ -43,6 +40,21 @@ def linearize_through(
         return gradient
 
     return outputs, pullback
+
+
+def through_of(guidances: Iterable[Guidance]) -> set[tuple[str, Half]]:
+    """Return the (branch, half) pairs that the gradients of guidances go through."""
+    return {(branch, half) for g in guidances for branch in g.branches for half in g.halves}
+
+
+def split_rows(
+    step: Step, through: Iterable[tuple[str, Half]]
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Return the rows that are linearised and the others."""
+    chosen = _joined(step, through)
+    rows = step.layout.rows
+    near = [i for i, row in enumerate(rows) if (row.branch, row.half) in chosen]
+    return near, [i for i in range(len(rows)) if i not in set(near)]
 
 
 def _joined(step: Step, pairs: Iterable[tuple[str, Half]]) -> set[tuple[str, Half]]:

@@ -40,7 +40,7 @@ def tune(request: Request, engine: Engine, serve: Serve) -> tuple[Trajectory | N
     ConflictError
         If two edits want to tune it.
     """
-    path, edit = request.trajectory, _who_tunes(request.edits)
+    path, edit = request.trajectory, tuning_edit(request.edits)
     if path is None or edit is None or request.guidance_scale <= 1:
         return path, ()
     tuning = _request(request, path, edit)
@@ -66,7 +66,14 @@ def tune(request: Request, engine: Engine, serve: Serve) -> tuple[Trajectory | N
     return path, result.warnings
 
 
-def _who_tunes(edits: Sequence[Method]) -> Method | None:
+def tuning_edit(edits: Sequence[Method]) -> Method | None:
+    """Return the edit that tunes embeddings along the picture's path, if one does.
+
+    Raises
+    ------
+    ConflictError
+        If two edits want to.
+    """
     tuning = [edit for edit in edits if edit.tuning() is not None]
     if len(tuning) > 1:
         names = " and ".join(repr(edit.method) for edit in tuning)

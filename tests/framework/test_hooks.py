@@ -44,7 +44,7 @@ def test_collected_values_come_in_the_order_of_the_edits(make_method):
     assert [b.name for b in hooks.branches(None)] == ["first", "second", "third"]
 
 
-def test_needs_are_united(make_method):
+def test_needs_are_told_by_plugin(make_method):
     def needing(**needs):
         class Plugin:
             @hookimpl
@@ -54,8 +54,11 @@ def test_needs_are_united(make_method):
         return Plugin
 
     hooks = register(make_method, needing(edits=True), needing(gradient=frozenset({"sample"})))
-    assert hooks.needs(None) == Needs(edits=True, gradient=frozenset({"sample"}))
-    assert Hooks([]).needs(None) == Needs()
+    assert hooks.needs(None) == {
+        "plugin-0": Needs(edits=True),
+        "plugin-1": Needs(gradient=frozenset({"sample"})),
+    }
+    assert Hooks([]).needs(None) == {}
 
 
 def replacing(hook):

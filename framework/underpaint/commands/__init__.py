@@ -3,6 +3,7 @@
 COMMANDS = {
     "generate": "Generate images from a prompt.",
     "edit": "Edit images with an installed method.",
+    "plan": "Explain what an edit would do, without running the UNet.",
     "invert": "Invert a picture to noise, for edits that start from it.",
     "attention": "Show where the model looks for each word of a prompt.",
     "plugins": "List, describe, validate or begin methods.",

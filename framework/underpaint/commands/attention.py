@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from underpaint.commands.answer import Answer, answer_files
 from underpaint.commands.files import check_picture, encode, numbered, write_all
-from underpaint.commands.options import OUTPUT, Loading, OutputFile, Sampling, Talk
+from underpaint.commands.options import OUTPUT, Loading, OutputFile, RunTalk, Sampling
 from underpaint.commands.outcome import describe, run
 from underpaint.commands.progress import open_pipeline
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from underpaint.result import Result
 
-SAMPLING, LOADING, TALK = Sampling(), Loading(), Talk()
+SAMPLING, LOADING, TALK = Sampling(), Loading(), RunTalk()
 
 WORDS_IN_LINE, STEPS_IN_LINE = 4, 5
 """How many small pictures stand side by side."""
@@ -40,7 +40,7 @@ def attention(
     ] = False,
     sampling: Sampling = SAMPLING,
     loading: Loading = LOADING,
-    talk: Talk = TALK,
+    talk: RunTalk = TALK,
 ) -> Answer:
     """Show where the model looks for each word of a prompt."""
     check_picture(output)
@@ -49,13 +49,13 @@ def attention(
         for asked in word or ():
             tokens.find(asked)  # before the work, not after it
         call = sampling.call([prompt])
-        result = run(
-            pipe, "Generating", call, talk, record_attention=True, attention_per_step=per_step
-        )
+        times = talk.times()
+        more = {"record_attention": True, "attention_per_step": per_step, "trace_hooks": times}
+        result = run(pipe, "Generating", call, talk, **more)
         words = word or list(result.attention)
         sheets = [draw_maps(result, index, words, per_step) for index in range(len(result.images))]
         files = numbered(output, len(sheets))
-        data = describe("attention", pipe, loading, result, files) | {"words": words}
+        data = describe("attention", pipe, loading, result, files, times=times) | {"words": words}
     write_all(
         {
             file: encode(sheet, file, result.recipe)

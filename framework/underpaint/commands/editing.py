@@ -12,7 +12,7 @@ from PIL import Image, ImageChops
 
 from underpaint.commands.captions import footer, seen_words
 from underpaint.commands.files import encode, numbered
-from underpaint.commands.options import Loading, Talk
+from underpaint.commands.options import Loading, RunTalk
 from underpaint.commands.outcome import describe, run
 from underpaint.commands.words import emphasised, mark_changes, mark_named, named_words
 from underpaint.images import convert
@@ -32,22 +32,25 @@ PICTURE = Path("picture.png")
 
 
 def picture_files(
-    pipe: Pipeline, call: Mapping[str, Any], loading: Loading, talk: Talk, sheet: bool
+    pipe: Pipeline, call: Mapping[str, Any], loading: Loading, talk: RunTalk, sheet: bool
 ) -> tuple[dict[Path, bytes], dict[str, Any]]:
     """Run a call; return the files to write, by name, and what result.json says."""
     command = "edit" if call["edits"] else "generate"
-    record = {"record_attention": True} if sheet else {}
-    result = run(pipe, "With the method" if sheet else "Working", call, talk, **record)
+    more: dict[str, Any] = {"record_attention": True} if sheet else {}
+    more["trace_hooks"] = times = talk.times()
+    result = run(pipe, "With the method" if sheet else "Working", call, talk, **more)
     files = dict(_pictures(result))
     if sheet:
         plain = _without(pipe, call, result, talk)
         files[SHEET] = encode(draw_sheet(result, plain, call["edits"]), SHEET)
-    data = describe(command, pipe, loading, result, [*files, RESULT])
+    data = describe(command, pipe, loading, result, [*files, RESULT], times=times)
     files[RESULT] = json.dumps(data, indent=2).encode()
     return files, data
 
 
-def _without(pipe: Pipeline, call: Mapping[str, Any], result: Result, talk: Talk) -> Result | None:
+def _without(
+    pipe: Pipeline, call: Mapping[str, Any], result: Result, talk: RunTalk
+) -> Result | None:
     """Repeat a call without its methods, from the noise that it started from.
 
     None if a picture was painted into without being inverted: the noise knows nothing of it, so

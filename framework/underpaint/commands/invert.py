@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,12 @@ from cyclopts import Parameter
 
 from underpaint.commands.answer import Answer, answer_files
 from underpaint.commands.files import check_folder
-from underpaint.commands.options import OUTPUT, PICTURE, SAMPLING, Loading, Talk
+from underpaint.commands.hook_table import show_times
+from underpaint.commands.options import OUTPUT, PICTURE, SAMPLING, Loading, RunTalk
 from underpaint.commands.progress import open_pipeline, step_bars
 from underpaint.fit import Fit
 
-LOADING, TALK = Loading(), Talk()
+LOADING, TALK = Loading(), RunTalk()
 
 
 def invert(
@@ -35,11 +37,12 @@ def invert(
     height: Annotated[int | None, Parameter(group=SAMPLING, help="In pixels.")] = None,
     width: Annotated[int | None, Parameter(group=SAMPLING, help="In pixels.")] = None,
     loading: Loading = LOADING,
-    talk: Talk = TALK,
+    talk: RunTalk = TALK,
 ) -> Answer:
     """Invert a picture to noise, for `underpaint edit ... --trajectory FILE`."""
     check_folder(output.parent)
     with open_pipeline(loading, talk) as pipe:
+        times, started = talk.times(), time.perf_counter()
         total = steps or pipe.engine.info.num_inference_steps
         with step_bars(["Inverting the picture"], total, talk) as [callback]:
             path = pipe.invert(
@@ -51,7 +54,9 @@ def invert(
                 height=height,
                 width=width,
                 callback_on_step_end=callback,
+                trace_hooks=times,
             )
+        show_times(times, time.perf_counter() - started, talk)
     path.save(output)
     data = {
         "command": "invert",
@@ -60,5 +65,6 @@ def invert(
         "made_by": path.made_by,
         "levels": list(path.levels),
         "files": [str(output)],
+        **({} if times is None else {"hook_times": times.describe()}),
     }
     return answer_files(data, [output])

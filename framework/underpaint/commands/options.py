@@ -12,6 +12,7 @@ from underpaint.fit import Fit
 from underpaint.precision import Dtype, torch_dtype
 
 if TYPE_CHECKING:
+    from underpaint.hook_times import HookTimes
     from underpaint.pipeline import Pipeline
 
 METHOD, PICTURE, SAMPLING, MODEL, OUTPUT = map(
@@ -157,6 +158,22 @@ class Talk:
     quiet: Annotated[bool, Parameter(name=("--quiet", "-q"), help="No progress.")] = False
 
 
+@Parameter(name="*", group=OUTPUT, negative=(), show_default=False)
+@dataclass(frozen=True, kw_only=True)
+class RunTalk(Talk):
+    """How to report a run of the pipeline."""
+
+    trace_hooks: Annotated[
+        bool, Parameter(help="Show what each plugin's hooks take; in JSON also step by step.")
+    ] = False
+
+    def times(self) -> HookTimes | None:
+        """Return what a call is to collect its hooks' times in, if that is asked for."""
+        from underpaint.hook_times import HookTimes
+
+        return HookTimes() if self.trace_hooks else None
+
+
 JsonFlag = Annotated[
     bool,
     Parameter(
@@ -176,6 +193,6 @@ OutputFolder = Annotated[
 ]
 
 COMMON_FLAGS = frozenset(
-    field.name for options in (Picture, Sampling, Loading, Talk) for field in fields(options)
+    field.name for options in (Picture, Sampling, Loading, RunTalk) for field in fields(options)
 ) | {"prompt", "output", "sheet", "also"}
 """Names that a method's parameters cannot take on the command line."""

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import underpaint
-from underpaint.commands.options import Loading, Talk
+from underpaint.commands.hook_table import show_times
+from underpaint.commands.options import Loading, RunTalk
 from underpaint.commands.progress import step_bars, tell
 
 if TYPE_CHECKING:
+    from underpaint.hook_times import HookTimes
     from underpaint.pipeline import Pipeline
     from underpaint.result import Result
 
 
-def run(pipe: Pipeline, label: str, call: Mapping[str, Any], talk: Talk, **more: Any) -> Result:
-    """Call the pipeline with a bar of steps, and pass its warnings on."""
+def run(pipe: Pipeline, label: str, call: Mapping[str, Any], talk: RunTalk, **more: Any) -> Result:
+    """Call the pipeline with a bar of steps, and pass its warnings and its hooks' times on."""
     steps = call["num_inference_steps"] or pipe.engine.info.num_inference_steps
     labels = [label, "Inverting the picture", "Tuning its embeddings"]
     with step_bars(labels, steps, talk) as (callback, inverting, tuning):
@@ -29,11 +31,18 @@ def run(pipe: Pipeline, label: str, call: Mapping[str, Any], talk: Talk, **more:
         )
     for warning in result.warnings:
         tell(f"Warning: {warning}", talk)
+    show_times(more.get("trace_hooks"), result.timings.total, talk)
     return result
 
 
 def describe(
-    command: str, pipe: Pipeline, loading: Loading, result: Result, files: Sequence[Path]
+    command: str,
+    pipe: Pipeline,
+    loading: Loading,
+    result: Result,
+    files: Sequence[Path],
+    *,
+    times: HookTimes | None = None,
 ) -> dict[str, Any]:
     """Return what result.json holds; its recipe reproduces the images."""
     info = pipe.engine.info
@@ -56,6 +65,7 @@ def describe(
         "warnings": list(result.warnings),
         "reports": {name: value for name, value in result.reports.items() if _is_json(value)},
         "recipe": result.recipe,
+        **({} if times is None else {"hook_times": times.describe()}),
     }
 
 

@@ -13,12 +13,12 @@ from underpaint.commands.answer import Answer, answer_files
 from underpaint.commands.editing import PICTURE as PICTURE_FILE
 from underpaint.commands.editing import picture_files
 from underpaint.commands.files import RECIPE_KEY, check_folder, write_all
-from underpaint.commands.options import MODEL, PICTURE, Loading, OutputFolder, Talk
+from underpaint.commands.options import MODEL, PICTURE, Loading, OutputFolder, RunTalk
 from underpaint.commands.progress import open_pipeline
 from underpaint.errors import InvalidRequestError
 from underpaint.recipe import read_recipe
 
-TALK = Talk()
+TALK = RunTalk()
 
 
 def replay(
@@ -36,7 +36,7 @@ def replay(
     ] = None,
     model: Annotated[str | None, Parameter(group=MODEL, help="Where the model is now.")] = None,
     device: Annotated[str | None, Parameter(group=MODEL, help="Where to compute.")] = None,
-    talk: Talk = TALK,
+    talk: RunTalk = TALK,
 ) -> Answer:
     """Repeat the call that a result.json or a picture describes."""
     check_folder(output)
