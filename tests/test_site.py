@@ -160,11 +160,17 @@ def test_the_page_of_a_plugin_has_its_readme_and_every_parameter_of_its_methods(
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        ({"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "number, at least 0, below 1"),
-        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "integer or nothing"),
+        ({"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "number (at least 0, below 1)"),
+        (
+            {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "null"}]},
+            "integer (at least 0) or nothing",
+        ),
         ({"enum": ["a", "b"]}, "`a` or `b`"),
         ({"type": "array", "items": {"$ref": "#/$defs/Box"}}, "list of `Box`"),
-        ({"type": "array", "prefixItems": [{"type": "number"}] * 2}, "(number, number)"),
+        (
+            {"type": "array", "prefixItems": [{"type": "number"}] * 2, "minItems": 2},
+            "(number, number)",
+        ),
         ({"type": "object", "additionalProperties": {"type": "number"}}, "by name: number"),
     ],
 )

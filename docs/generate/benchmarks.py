@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,9 @@ def _module_of(file: Path) -> str:
 def _section(module: str, files: Sequence[Path]) -> str:
     source = readme_table.RESULTS.with_name(f"{module}.py").read_text("utf-8")
     words = ast.get_docstring(ast.parse(source)) or ""  # to import it takes a runtime and seconds
-    command = f"```bash\npython -m benchmarks.{module} --help\n```"
-    parts = [f"## {module}", from_docstring(words).replace("```python", "```bash"), command]
+    parts = [f"## {module}", from_docstring(words).replace("```python", "```bash")]
+    if "python -m" not in words:
+        parts.append(f"```bash\npython -m benchmarks.{module} --help\n```")
     if module == "latency":
         parts.append(readme_table.render())
     for file in files:
@@ -67,12 +68,21 @@ def _tables(lines: Iterable[Line]) -> str:
 
 
 def _table(keys: Sequence[str], lines: Sequence[Line]) -> str:
-    named = _distinct(lines, "summary")
-    head = (*(["summary"] if len(named) > 1 else []), *keys)
-    return table(
-        [key.replace("_", " ") for key in head],
-        [[_value(line[key]) for key in head] for line in lines],
-    )
+    """Return the columns that differ as a table; what all lines share stands above it."""
+    named = ["summary"] if len(_distinct(lines, "summary")) > 1 else []
+    shared = [key for key in keys if len(lines) > 1 and all(_same(lines, key))]
+    head = [*named, *(key for key in keys if key not in shared)]
+    above = "; ".join(f"{_title(key)} {_value(lines[0][key])}" for key in shared)
+    below = table(map(_title, head), [[_value(line[key]) for key in head] for line in lines])
+    return f"Of all lines: {above}.\n\n{below}" if above else below
+
+
+def _same(lines: Sequence[Line], key: str) -> Iterator[bool]:
+    return (line[key] == lines[0][key] for line in lines)
+
+
+def _title(key: str) -> str:
+    return key.replace("_", " ")
 
 
 def _value(value: object) -> str:

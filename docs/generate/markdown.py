@@ -18,9 +18,10 @@ def signature_of(function: object, name: str = "") -> str:
     return text.replace("'", "")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table; a bar in a cell does not end it."""
-    lines = [head, ["---"] * len(head), *rows]
+    titles = list(head)
+    lines = [titles, ["---"] * len(titles), *rows]
     return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
 
 

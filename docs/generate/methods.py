@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -18,14 +18,14 @@ from docs.generate.markdown import table
 Schema = Mapping[str, Any]
 
 LIMITS = {
-    "minimum": "at least",
-    "exclusiveMinimum": "above",
-    "maximum": "at most",
-    "exclusiveMaximum": "below",
-    "minItems": "at least so many:",
-    "maxItems": "at most so many:",
-    "minProperties": "at least so many:",
-    "minLength": "at least so long:",
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "below {}",
+    "minItems": "at least {} of them",
+    "maxItems": "at most {} of them",
+    "minProperties": "at least {} of them",
+    "minLength": "at least {} characters",
 }
 
 
@@ -84,7 +84,8 @@ def _wishes(facts: Mapping[str, Any]) -> str:
     if facts["needs"] is None:
         return "- Needs: known only with its parameters given."
     needs = ", ".join(describe_needs(facts["needs"])) or "nothing of the engine"
-    return f"- Needs: {needs}\n- Engines: {', '.join(map(describe_engine, facts['engines']))}"
+    engines = ", ".join(map(describe_engine, facts["engines"]))
+    return f"- Needs: {needs}\n- [Engines](../engines.md) that serve it: {engines}"
 
 
 def _models(schema: Schema) -> Iterator[tuple[str, Schema]]:
@@ -110,8 +111,11 @@ def _default(own: Schema, required: bool) -> str:
 
 def kind(schema: Schema) -> str:
     """Return a parameter's type and limits in words."""
-    limits = [f"{words} {schema[key]}" for key, words in LIMITS.items() if key in schema]
-    return ", ".join([_type(schema), *limits])
+    told = {key: words for key, words in LIMITS.items() if key in schema}
+    if "prefixItems" in schema:  # as many as it lists
+        told = {}
+    limits = ", ".join(words.format(schema[key]) for key, words in told.items())
+    return f"{_type(schema)} ({limits})" if limits else _type(schema)
 
 
 def _type(schema: Schema) -> str:
@@ -122,9 +126,7 @@ def _type(schema: Schema) -> str:
     if "enum" in schema or "const" in schema:
         return " or ".join(f"`{one}`" for one in schema.get("enum", [schema.get("const")]))
     named = str(schema.get("type", "any"))
-    return {"array": _list, "object": _mapping, "null": _nothing}.get(named, lambda _: named)(
-        schema
-    )
+    return _CONTAINERS[named](schema) if named in _CONTAINERS else named
 
 
 def _list(schema: Schema) -> str:
@@ -137,5 +139,8 @@ def _mapping(schema: Schema) -> str:
     return f"by name: {kind(schema.get('additionalProperties') or {})}"
 
 
-def _nothing(_: Schema) -> str:
-    return "nothing"
+_CONTAINERS: Mapping[str, Callable[[Schema], str]] = {
+    "array": _list,
+    "object": _mapping,
+    "null": lambda _: "nothing",
+}

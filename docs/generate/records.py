@@ -80,6 +80,8 @@ SHAPES = (
     "prompt, `d` the width of their embedding, `N` places of an attention map, `S` steps or sites."
 )
 
+ONE_LINE = 80
+
 
 def render() -> str:
     """Return the whole page."""
@@ -95,12 +97,20 @@ def _section(kind: type) -> str:
     return "\n\n".join(
         [
             f"### {kind.__name__}",
-            f"```py\n{kind.__module__}.{kind.__name__}({', '.join(_arguments(kind))})\n```",
+            f"```py\n{_constructor(kind)}\n```",
             from_docstring(text.strip()),
             *([described] if described else []),
             *_methods(kind),
         ]
     )
+
+
+def _constructor(kind: type) -> str:
+    name, arguments = f"{kind.__module__}.{kind.__name__}", list(_arguments(kind))
+    line = f"{name}({', '.join(arguments)})"
+    if len(line) <= ONE_LINE:
+        return line
+    return f"{name}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
 
 
 def _arguments(kind: type) -> Iterator[str]:
