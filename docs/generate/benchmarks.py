@@ -28,7 +28,8 @@ def render() -> str:
     intro = (
         "Rendered from `benchmarks/results`. A figure holds for the machine that its table names, "
         "which was shared with others; run the command to have it for yours. `null` was not "
-        "measured, or left to the model's default. [PictureBench](picturebench.md) compares the methods with one another."
+        "measured, or left to the model's default. [PictureBench](picturebench.md) compares the "
+        "methods with one another."
     )
     return "\n\n".join(["# Benchmarks", intro, *(_section(*each) for each in by_module.items())])
 
