@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow lint bench bench-quality clean
+.PHONY: demo docs test test-slow lint bench bench-quality clean
 
 # One stamp for all installs: `make demo` and `make test` both work on a fresh machine.
 $(STAMP): pyproject.toml constraints.txt requirements-dev.txt $(wildcard plugins/*/pyproject.toml) models/picturebook/pyproject.toml
@@ -26,6 +26,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Open site/index.html, or with the search: python -m http.server -d site
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
 bench: $(STAMP)
 	for name in latency overhead throughput; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
@@ -34,4 +38,4 @@ bench-quality: $(STAMP)
 	$(BIN)/python -m benchmarks.picturebench --methods quick --engine openvino --limit 60 --out picturebench-out/quick
 
 clean:
-	rm -rf $(VENV) demo-out picturebench-out
+	rm -rf $(VENV) demo-out picturebench-out site

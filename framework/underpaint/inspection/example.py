@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from itertools import chain
+from operator import or_
 
 import torch
 
@@ -78,10 +81,9 @@ def wishes_of(edit: Method) -> Wishes:
 
 
 def _ask(edit: Method, with_picture: bool) -> Wishes:
-    hooks, request = Hooks([edit]), request_of(edit, with_picture)
-    needs, branches = hooks.needs(request), hooks.branches(request)
-    tuning = edit.tuning()
-    for before in (*edit.inverting(), *([] if tuning is None else [tuning])):
-        needs |= Hooks([before]).needs(request)
-    real = any(branch.real for branch in branches)
+    request, tuning = request_of(edit, with_picture), edit.tuning()
+    before = (*edit.inverting(), *([] if tuning is None else [tuning]))
+    asked = [Hooks([each]).needs(request).values() for each in (edit, *before)]
+    needs = reduce(or_, chain.from_iterable(asked), Needs())
+    real = any(branch.real for branch in Hooks([edit]).branches(request))
     return Wishes(needs, with_picture or needs.image or needs.inversion or real)

@@ -82,7 +82,7 @@ def _explain(project: Project, edit: Method, reason: Exception) -> Finding:
         case CheckFailedError():
             return error("check-failed", name, what, advice or "See docs/plugin-authors.md.")
         case PluginError():
-            return error("rule-broken", where, what, advice or "See docs/hooks.md.")
+            return error("rule-broken", where, what, advice or "See underpaint.hookspecs.")
         case UnderpaintError():
             return warning(
                 "run-refused",

@@ -51,11 +51,12 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
     if data["needs"] is None:
         yield f"Needs    unknown: {data['needs_problem']}\n"
         return
-    yield f"Needs    {', '.join(_needs(data['needs'])) or 'nothing of the engine'}"
-    yield f"Engines  {', '.join(map(_engine, data['engines']))}\n"
+    yield f"Needs    {', '.join(describe_needs(data['needs'])) or 'nothing of the engine'}"
+    yield f"Engines  {', '.join(map(describe_engine, data['engines']))}\n"
 
 
-def _needs(needs: dict[str, Any]) -> Iterator[str]:
+def describe_needs(needs: dict[str, Any]) -> Iterator[str]:
+    """Yield in words what a method needs, as `facts_of` tells it."""
     yield from (f"{tap['kind']} maps ({tap['heads']})" for tap in needs["taps"])
     words = {
         "edits": "attention edits",
@@ -68,7 +69,8 @@ def _needs(needs: dict[str, Any]) -> Iterator[str]:
         yield f"gradients by {' and '.join(needs['gradient'])}"
 
 
-def _engine(entry: dict[str, Any]) -> str:
+def describe_engine(entry: dict[str, Any]) -> str:
+    """Return in words how an engine serves a method, as `facts_of` tells it."""
     if entry["runs"] == "fallback":
         return f"{entry['engine']} ({', '.join(entry['missing'])} on {entry['fallback']})"
     return entry["engine"] if entry["runs"] == "yes" else f"{entry['engine']} ({entry['runs']})"
