@@ -70,7 +70,9 @@ class Plan:
             raise
         keep = any(needs.edits for needs in needs_of.values()) if record is None else record
         if keep:
-            needs_of["core.recorder"] = AttentionRecorder(per_step=False).needs(request)
+            needs_of["core.recorder"] = kept = AttentionRecorder(per_step=False).needs(request)
+            for tap in kept.taps:  # the plugins' own were checked as they were asked
+                request.model.sites.select(tap.selector)
         needs = reduce(or_, needs_of.values(), Needs())
         size = (request.latent_shape[1], request.latent_shape[2])
         able, warnings = _able(engine, needs, size)
