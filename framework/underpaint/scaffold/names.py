@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from importlib.util import find_spec
 
 from underpaint import registry
@@ -98,9 +98,7 @@ def _owner(names: Names) -> str | None:
     if point is not None:
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
         return f"{origin} installs a method of that name"
-    try:
-        return f"{names.distribution} {version(names.distribution)} is installed"
-    except PackageNotFoundError:
-        pass
+    for installed in distributions(name=names.distribution):
+        return f"{names.distribution} {installed.version} is installed"
     taken = find_spec(names.package) is not None
     return f"a package {names.package} is there to be imported" if taken else None
