@@ -11,6 +11,7 @@ from typing import Any
 
 from underpaint import (
     engine,
+    guidance,
     hook_times,
     layout,
     maps,
@@ -39,7 +40,7 @@ GROUPS: Mapping[str, tuple[str, tuple[type, ...]]] = {
             records.Move,
             records.Conditioning,
             records.AttentionEdit,
-            records.Guidance,
+            guidance.Guidance,
         ),
     ),
     "What a method is told": (
@@ -55,7 +56,7 @@ GROUPS: Mapping[str, tuple[str, tuple[type, ...]]] = {
             records.Prediction,
             outputs.Outputs,
             outputs.Cotangents,
-            records.Observation,
+            guidance.Observation,
             maps.AttentionMaps,
             preparation.PreparedImages,
         ),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from underpaint.cancel import CancelToken as CancelToken
     from underpaint.errors import UnderpaintError as UnderpaintError
+    from underpaint.guidance import Guidance as Guidance
+    from underpaint.guidance import Observation as Observation
     from underpaint.hook_times import HookTimes as HookTimes
     from underpaint.method import Method as Method
     from underpaint.method import hookimpl as hookimpl
@@ -16,10 +18,8 @@ if TYPE_CHECKING:
     from underpaint.records import AttentionEdit as AttentionEdit
     from underpaint.records import Branch as Branch
     from underpaint.records import Conditioning as Conditioning
-    from underpaint.records import Guidance as Guidance
     from underpaint.records import Move as Move
     from underpaint.records import Needs as Needs
-    from underpaint.records import Observation as Observation
     from underpaint.records import Prediction as Prediction
     from underpaint.records import Tap as Tap
     from underpaint.records import Window as Window
@@ -34,12 +34,12 @@ _HOMES = {
     "Branch": "records",
     "CancelToken": "cancel",
     "Conditioning": "records",
-    "Guidance": "records",
+    "Guidance": "guidance",
     "HookTimes": "hook_times",
     "Method": "method",
     "Move": "records",
     "Needs": "records",
-    "Observation": "records",
+    "Observation": "guidance",
     "Pipeline": "pipeline",
     "Prediction": "records",
     "Result": "result",

@@ -91,7 +91,7 @@ class Core:
             return self._prediction(step, step.evaluate())
         outputs, gradient = descend(step, steering)
         prediction = self._prediction(step, outputs)
-        return prediction.with_noise(prediction.noise + (1 - step.alpha) ** 0.5 * gradient)
+        return prediction.with_noise(prediction.noise + steering[0].factor(step.alpha) * gradient)
 
     @hookimpl(trylast=True)
     def advance(self, step: Step, prediction: Prediction) -> Tensor:

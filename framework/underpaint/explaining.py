@@ -13,11 +13,11 @@ import torch
 
 from underpaint.call import make_request
 from underpaint.explanation import BranchPlan, Evaluations, Explanation, StepPlan, TapPlan
+from underpaint.guidance import Guidance
 from underpaint.hooks import Hooks
 from underpaint.layout import HALVES
 from underpaint.pipeline import Pipeline
 from underpaint.planning import Plan
-from underpaint.records import Guidance
 from underpaint.registration import SPECIFICATIONS
 from underpaint.rehearsal import look_ahead, prepare
 from underpaint.request import Request

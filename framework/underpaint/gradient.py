@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from underpaint import soundness
+from underpaint.guidance import Guidance, Observation
 from underpaint.layout import Layout
 from underpaint.outputs import Cotangents, Outputs
-from underpaint.records import Guidance, Observation
 from underpaint.schedule import x0_from_noise
 from underpaint.step import Step
 from underpaint.through import linearize_through, through_of
@@ -27,9 +27,9 @@ def descend(step: Step, guidances: Sequence[Guidance]) -> tuple[Outputs, Tensor]
     """Return the outputs at the step's latents and the gradient of ``sum scale * energy``.
 
     The gradient is with respect to the latents, ``[T, C, h, w]``: through the UNet (one pullback
-    for all guidances that move the same branches) and through the direct path from the latent to
-    x0; it is zero for branches that no guidance moves. Energies see only small leaf tensors, so
-    they run in plain autograd whatever engine computes the pullback.
+    for all guidances that move the same branches, within the same limit) and through the direct
+    path from the latent to x0; it is zero for branches that no guidance moves. Energies see only
+    small leaf tensors, so they run in plain autograd whatever engine computes the pullback.
 
     Parameters
     ----------
@@ -47,12 +47,15 @@ def descend(step: Step, guidances: Sequence[Guidance]) -> tuple[Outputs, Tensor]
     with torch.enable_grad():
         observation = _observe(step, leaves)
     gradient = torch.zeros_like(leaves.sample)
-    for branches, group in groupby(sorted(guidances, key=_branches), key=_branches):
+    for (branches, limit), members in groupby(sorted(guidances, key=_group), key=_group):
+        group = list(members)
         slopes = _add(_slopes(step, g, leaves, observation) for g in group)
         moved = [i for name in branches for i in step.layout.trajectories_of(name)]
         direct = slopes.get(_SAMPLE, torch.zeros_like(gradient))
         total = direct + sum_rows(pullback(_cotangents(slopes)), step.layout)
-        gradient[moved] = total[moved]
+        soundness.check_pullback(step, group, total)
+        most = limit / group[0].factor(step.alpha)
+        gradient[moved] += total[moved].clamp(-most, most)
     soundness.check_change(step, guidances, gradient, observation)
     return outputs, gradient
 
@@ -63,8 +66,10 @@ def sum_rows(rows: Tensor, layout: Layout) -> Tensor:
     return total.index_add(0, layout.trajectory_of_row.to(rows.device), rows)
 
 
-def _branches(guidance: Guidance) -> list[str]:
-    return sorted(set(guidance.branches))
+def _group(guidance: Guidance) -> tuple[list[str], float]:
+    """Return what guidances of one pullback have in common: branches, and the limit they share."""
+    limit = torch.inf if guidance.limit is None else guidance.limit
+    return sorted(set(guidance.branches)), limit
 
 
 def _leaves(outputs: Outputs) -> Outputs:

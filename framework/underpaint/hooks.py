@@ -15,21 +15,12 @@ from underpaint import hookspecs
 from underpaint.blame import annotate
 from underpaint.core import Core
 from underpaint.errors import ConflictError, PluginError, UnknownSiteError
+from underpaint.guidance import Guidance, Observation
 from underpaint.hook_times import ENERGY, HookTimer
 from underpaint.method import PROJECT, Method
 from underpaint.outputs import Outputs
 from underpaint.packing import find_conflict
-from underpaint.records import (
-    MAIN,
-    AttentionEdit,
-    Branch,
-    Conditioning,
-    Guidance,
-    Move,
-    Needs,
-    Observation,
-    Prediction,
-)
+from underpaint.records import MAIN, AttentionEdit, Branch, Conditioning, Move, Needs, Prediction
 from underpaint.registration import SPECIFICATIONS, check_plugin
 from underpaint.request import Request
 from underpaint.result import Result

@@ -33,16 +33,9 @@ from underpaint.method import hookspec
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from underpaint.guidance import Guidance
     from underpaint.outputs import Outputs
-    from underpaint.records import (
-        AttentionEdit,
-        Branch,
-        Conditioning,
-        Guidance,
-        Move,
-        Needs,
-        Prediction,
-    )
+    from underpaint.records import AttentionEdit, Branch, Conditioning, Move, Needs, Prediction
     from underpaint.request import Request
     from underpaint.result import Result
     from underpaint.run import Run

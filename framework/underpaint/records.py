@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -257,44 +257,3 @@ class Prediction:
         """Return a copy with another x0 and the epsilon that belongs to it."""
         noise = (self.sample - self.alpha**0.5 * x0) / (1 - self.alpha) ** 0.5
         return replace(self, noise=noise, x0=x0)
-
-
-@dataclass(frozen=True, eq=False)
-class Observation:
-    """What an energy may look at; every tensor is differentiable.
-
-    Attributes
-    ----------
-    sample, noise, x0 : ``[T, C, h, w]`` per trajectory, after classifier-free guidance.
-    maps : attention maps of all rows, as tapped.
-    features : activation name -> ``[R, C', h', w']``.
-    """
-
-    sample: Tensor
-    noise: Tensor
-    x0: Tensor
-    maps: AttentionMaps | None
-    features: Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class Guidance:
-    """An energy to go down at one step.
-
-    `energy` maps an `Observation` to one scalar per image ``[I]``. With ``into="noise"`` the
-    gradient is added to epsilon, ``noise += scale * sqrt(1 - alpha) * grad`` (arXiv 2306.00986);
-    with ``into="latents"`` the latent moves, ``sample -= scale * grad``, and the model predicts
-    again there (arXiv 2302.03027).
-
-    The gradient moves the latents of `branches` alone: a source that an energy compares with stays.
-    It goes through the UNet by the rows of `halves`: fewer cost less (an energy of the cond row's
-    maps: ``("cond",)``), and ``()`` leaves only the direct path from the latent to x0, for which no
-    gradient of the UNet is needed. `plugin`, who gave it, is filled in by the framework.
-    """
-
-    energy: Callable[[Observation], Tensor]
-    scale: float = 1.0
-    into: Into = "noise"
-    branches: tuple[str, ...] = (MAIN,)
-    halves: tuple[Half, ...] = ("uncond", "cond")
-    plugin: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import get_args
 
@@ -10,7 +9,8 @@ import torch
 from torch import Tensor
 
 from underpaint.errors import ExplodingGradientError, NonFiniteError, PluginError, choices
-from underpaint.records import Guidance, Half, Into, Observation
+from underpaint.guidance import Guidance, Observation
+from underpaint.records import Half, Into
 from underpaint.step import Step
 
 LARGEST_CHANGE = 10.0
@@ -24,7 +24,7 @@ _ADVICE = "Lower its weight or scale, or guide fewer steps (a shorter window)."
 
 
 def check_fields(step: Step, guidance: Guidance) -> None:
-    """Raise PluginError if a guidance names a destination, half or branch that does not exist."""
+    """Raise PluginError if a guidance names what does not exist, or limits itself to nothing."""
     if not guidance.branches:
         raise PluginError(f"{_names([guidance])} guides no branch: Guidance(branches=()).")
     fields: tuple[tuple[str, Iterable[str], Iterable[str]], ...] = (
@@ -39,6 +39,11 @@ def check_fields(step: Step, guidance: Guidance) -> None:
                     f"{_names([guidance])} guides {field} {name!r}, which the run does not have. "
                     f"{choices(name, known)}"
                 )
+    if guidance.limit is not None and not guidance.limit > 0:
+        raise PluginError(
+            f"{_names([guidance])} gave Guidance(limit={guidance.limit}). Give a number above 0, "
+            "the greatest change of one number, or None for no limit."
+        )
 
 
 def check_energy(step: Step, guidance: Guidance, values: Tensor) -> Tensor:
@@ -58,27 +63,33 @@ def check_slopes(step: Step, guidance: Guidance, slopes: Iterable[Tensor]) -> No
     _check_finite("The gradient of the energy", step, guidance, list(slopes))
 
 
+def check_pullback(step: Step, guidances: Sequence[Guidance], gradient: Tensor) -> None:
+    """Raise NonFiniteError if a gradient by the latents holds what is no number.
+
+    It comes before the gradient is limited, which would hide infinity.
+    """
+    if not bool(gradient.isfinite().all()):
+        raise NonFiniteError(
+            f"The UNet's gradient for {_names(guidances)} holds NaN or infinite values at "
+            f"{_where(step)}. {_ADVICE}"
+        )
+
+
 def check_change(
     step: Step, guidances: Sequence[Guidance], gradient: Tensor, observation: Observation
 ) -> None:
-    """Raise an error if what the guidances add up to is no number, or far too much.
+    """Raise ExplodingGradientError if what the guidances add up to is far too much.
 
     The measure is the norm of the change of each trajectory's noise (or latent) against that of
     the noise (or latent) itself; see `LARGEST_CHANGE`.
     """
     into = guidances[0].into
     there = observation.noise if into == "noise" else observation.sample
-    factor = (1 - step.alpha) ** 0.5 if into == "noise" else 1.0
-    change = factor * gradient.flatten(1).norm(dim=1)
+    change = guidances[0].factor(step.alpha) * gradient.flatten(1).norm(dim=1)
     times = change / there.detach().flatten(1).norm(dim=1).clamp(min=1e-12)
-    worst = float(times.max())  # NaN where there is one
+    worst = float(times.max())
     if worst <= LARGEST_CHANGE:
         return
-    if not math.isfinite(worst):
-        raise NonFiniteError(
-            f"The UNet's gradient for {_names(guidances)} holds NaN or infinite values at "
-            f"{_where(step)}. {_ADVICE}"
-        )
     raise ExplodingGradientError(
         f"The guidance of {_names(guidances)} would change the {into} by {worst:.3g} times "
         f"{'its' if into == 'noise' else 'their'} own size at {_where(step)}; at most "

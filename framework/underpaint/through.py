@@ -8,10 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from underpaint.guidance import Guidance
 from underpaint.layout import Layout
 from underpaint.outputs import Cotangents, Outputs, RowPullback
 from underpaint.packing import reads_source
-from underpaint.records import Guidance, Half
+from underpaint.records import Half
 from underpaint.step import Step
 
 

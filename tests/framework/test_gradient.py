@@ -212,3 +212,47 @@ def test_guidances_of_other_branches_and_halves_do_not_mix(make_method):
     together, apart = found[0]
     assert torch.allclose(together, apart, atol=1e-9)
     assert together[1].any()
+
+
+def test_guidances_that_share_a_branch_add_up(make_method):
+    """Of other branches, and of other limits: each has a pullback, none takes another's place."""
+    found = []
+    parts = [
+        Guidance(ENERGIES["x0"], 0.7),
+        Guidance(ENERGIES["noise"], 0.4, branches=("main", "source")),
+        Guidance(ENERGIES["sample"], 0.3, limit=1e-4),
+    ]
+
+    def look(step):
+        step = step.at(step.latents.double())
+        together = descend(step, parts)[1]
+        found.append((together, [descend(step, [part])[1] for part in parts]))
+
+    EditSession(Pipeline(DoubleToy("epsilon")))(
+        make_method(lambda: Looks(look)), output_type="latent"
+    )
+    together, apart = found[0]
+    assert torch.allclose(together, sum(apart), atol=1e-9)
+    assert all(part[0].any() for part in apart)
+
+
+@pytest.mark.parametrize("into", ["noise", "latents"])
+def test_a_limit_cuts_what_is_beyond_it_and_leaves_the_rest(make_method, into):
+    found = []
+
+    def look(step):
+        step = step.at(step.latents.double())
+        plain = Guidance(ENERGIES["x0"], into=into)
+        free = descend(step, [plain])[1] * plain.factor(step.alpha)
+        limit = float(free[0].abs().median())
+        limited = descend(step, [replace(plain, limit=limit)])[1] * plain.factor(step.alpha)
+        found.append((free[0], limited[0], limit))
+
+    EditSession(Pipeline(DoubleToy("epsilon")))(
+        make_method(lambda: Looks(look)), output_type="latent"
+    )
+    free, limited, limit = found[0]
+    inside = free.abs() < limit
+    assert 0 < int(inside.sum()) < free.numel()
+    assert torch.allclose(limited[inside], free[inside])
+    assert torch.allclose(limited[~inside], limit * free[~inside].sign())

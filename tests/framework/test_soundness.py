@@ -62,13 +62,30 @@ def test_an_exploding_gradient_is_caught_and_a_large_one_is_not(edit_session, ma
         edit_session(edit(1e4))
 
 
-def test_a_pullback_that_is_no_number_names_all_who_guide(make_method):
+@pytest.mark.parametrize("into", ["noise", "latents"])
+def test_what_a_limit_cuts_does_not_explode(edit_session, make_method, into):
+    edit_session(make_method(guiding(calm, 1e9, into=into, limit=0.5)))
+    with pytest.raises(ExplodingGradientError, match="at most 10 times"):
+        edit_session(make_method(guiding(calm, 1e9, into=into, limit=1e6)))
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+def test_a_limit_of_nothing_is_an_error(edit_session, make_method, limit):
+    with pytest.raises(PluginError, match=r"plugin 'test' gave Guidance\(limit=.*above 0"):
+        edit_session(make_method(guiding(calm, limit=limit)))
+
+
+@pytest.mark.parametrize("limit", [None, 0.1])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_pullback_that_is_no_number_names_all_who_guide(make_method, value, limit):
+    """Also where a limit would cut infinity down to a number."""
+
     class Broken(ToyEngine):
         def linearize(self, call, wrt):
             output, pullback = super().linearize(call, wrt)
-            return output, lambda cotangents: pullback(cotangents) * torch.nan
+            return output, lambda cotangents: torch.full_like(pullback(cotangents), value)
 
-    edits = [make_method(guiding(calm), name) for name in ("one", "two")]
+    edits = [make_method(guiding(calm, limit=limit), name) for name in ("one", "two")]
     with pytest.raises(NonFiniteError, match=r"UNet's gradient for plugins 'one' and 'two' holds"):
         EditSession(Pipeline(Broken()))(*edits)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from underpaint.guidance import Observation
 from underpaint.layout import Layout
 from underpaint.maps import AttentionMaps
-from underpaint.records import Observation
 from underpaint.sites import Site, SiteSelector
 from underpaint_self_guidance.energies import (
     Readings,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 from underpaint.errors import InvalidRequestError
+from underpaint.guidance import Guidance, Observation
 from underpaint.layout import HALVES
 from underpaint.method import hookimpl
 from underpaint.preparation import prepare_images
-from underpaint.records import MAIN, Guidance, Move, Needs, Observation, Window
+from underpaint.records import MAIN, Move, Needs, Window
 from underpaint.request import Request
 from underpaint.run import Run
 from underpaint.schedule import add_noise

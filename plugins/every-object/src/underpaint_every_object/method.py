@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 from underpaint.errors import PluginError
+from underpaint.guidance import Guidance, Observation
 from underpaint.method import Method, hookimpl
-from underpaint.records import MAIN, Conditioning, Guidance, Needs, Observation, Tap, Window
+from underpaint.records import MAIN, Conditioning, Needs, Tap, Window
 from underpaint.request import Request
 from underpaint.run import Run
 from underpaint.step import Step

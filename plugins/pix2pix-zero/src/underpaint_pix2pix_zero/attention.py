@@ -7,10 +7,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 from underpaint.errors import PluginError
+from underpaint.guidance import Observation
 from underpaint.layout import HALVES
 from underpaint.maps import AttentionMaps
 from underpaint.outputs import Cotangents, Outputs
-from underpaint.records import MAIN, Observation, Prediction, Tap
+from underpaint.records import MAIN, Prediction, Tap
 from underpaint.sites import SiteSelector
 from underpaint.step import Step
 

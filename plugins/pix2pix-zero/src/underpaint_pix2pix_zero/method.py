@@ -15,8 +15,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
+from underpaint.guidance import Guidance
 from underpaint.method import Method, hookimpl
-from underpaint.records import MAIN, Branch, Conditioning, Guidance, Needs, Prediction
+from underpaint.records import MAIN, Branch, Conditioning, Needs, Prediction
 from underpaint.request import Request
 from underpaint.run import Run
 from underpaint.step import Step

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from underpaint.errors import PluginError
+from underpaint.guidance import Observation
 from underpaint.maps import AttentionMaps
-from underpaint.records import MAIN, Observation
+from underpaint.records import MAIN
 from underpaint.sites import SiteSelector
 
 from underpaint_self_guidance.placement import Placement

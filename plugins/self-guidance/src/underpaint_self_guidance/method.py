@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
+from underpaint.guidance import Guidance
 from underpaint.method import Method, hookimpl
-from underpaint.records import Branch, Conditioning, Guidance, Needs, Prediction, Tap, Window
+from underpaint.records import Branch, Conditioning, Needs, Prediction, Tap, Window
 from underpaint.request import Request
 from underpaint.run import Run
 from underpaint.sites import Sites, SiteSelector
@@ -209,17 +210,8 @@ class SelfGuidanceRun:
         request = step.run.request
         function = partial(energy, targets=self.targets, readings=self._readings(request))
         scale = self.edit.strength * prod(request.latent_shape)
-        return [Guidance(function, scale, halves=("cond",))]  # it reads no other row
-
-    @hookimpl(wrapper=True)
-    def predict(self, step: Step) -> Generator[None, Prediction, Prediction]:
-        """Limit what the energies change: a large gradient sits on few numbers, and tears them."""
-        prediction = yield
-        if step.move.kind != "denoise" or not self._guides(step):
-            return prediction
-        plain = step.combine(prediction.outputs)
-        change = (prediction.noise - plain).clamp(-self.edit.limit, self.edit.limit)
-        return prediction.with_noise(plain + change)
+        # Energies read the cond row alone.
+        return [Guidance(function, scale, halves=("cond",), limit=self.edit.limit)]
 
     @hookimpl(wrapper=True)
     def advance(self, step: Step, prediction: Prediction) -> Generator[None, Tensor, Tensor]:
