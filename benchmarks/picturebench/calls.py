@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +12,10 @@ from underpaint import Method
 from underpaint_asyrp import Asyrp
 from underpaint_blended_latent_diffusion import BlendedLatentDiffusion
 from underpaint_diffuse_it import DiffuseIt
+from underpaint_every_object import EveryObject
 from underpaint_initial_image_editing import LayoutToImage, Repaint
 from underpaint_inversion import NegativePromptInversion
+from underpaint_masactrl import MasaCtrl
 from underpaint_pix2pix_zero import Pix2PixZero
 from underpaint_prompt_to_prompt import PromptToPrompt
 from underpaint_self_guidance import SelfGuidance, move, resize
@@ -32,6 +34,9 @@ STRENGTH = 0.6
 
 BIAS, GUIDANCE = 20.0, 1.0
 """Of layout's attention and of Pix2Pix-Zero: what their own benchmarks take on picturebook."""
+
+BLEND = {"cross_replace": 0.4, "self_replace": 0.0, "threshold": 0.4}
+"""Of Prompt-to-Prompt with LocalBlend, chosen on the tuning split: see `sweep`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +81,30 @@ def p2p(*beside: Method, follow: bool = False) -> Callable[[Item], Call]:
     return make
 
 
-def p2p_blend(item: Item) -> Call:
-    """Return Prompt-to-Prompt with LocalBlend, on the path (Direct Inversion)."""
-    blend: dict[str, tuple[str, ...]] = {}
-    if item.blended:
-        old, new = item.blended
-        blend = {"words": (new,), "source_words": (old,)}
-    values = {"source": item.source_prompt, "blend": blend}
-    return Call(item.target_prompt, [PromptToPrompt.model_validate(values)], follow=True)
+def p2p_blend(
+    *beside: Method,
+    cross_replace: float = BLEND["cross_replace"],
+    self_replace: float = BLEND["self_replace"],
+    threshold: float = BLEND["threshold"],
+    follow: bool = False,
+) -> Callable[[Item], Call]:
+    """Return Prompt-to-Prompt with LocalBlend, with other methods beside it."""
+
+    def make(item: Item) -> Call:
+        blend: dict[str, Any] = {"threshold": threshold}
+        if item.blended:
+            old, new = item.blended
+            blend |= {"words": (new,), "source_words": (old,)}
+        values = {
+            "source": item.source_prompt,
+            "blend": blend,
+            "cross_replace": cross_replace,
+            "self_replace": self_replace,
+        }
+        edits = [PromptToPrompt.model_validate(values), *beside]
+        return Call(item.target_prompt, edits, follow=follow)
+
+    return make
 
 
 def sdedit(item: Item) -> Call:
@@ -91,9 +112,15 @@ def sdedit(item: Item) -> Call:
     return _noised(item, scale=0)
 
 
-def diffuse_it(item: Item) -> Call:
+def diffuse_it(item: Item, strength: float = STRENGTH) -> Call:
     """Do the same with DiffuseIT's losses, by the gradient that leaves the UNet out."""
-    return _noised(item, gradient="cheap")
+    return _noised(item, strength=strength, gradient="cheap")
+
+
+def blended_diffuse_it(item: Item) -> Call:
+    """Do that in the mask alone."""
+    plain = diffuse_it(item)
+    return replace(plain, edits=[*plain.edits, _in_mask(item)])
 
 
 def _noised(item: Item, **values: Any) -> Call:
@@ -124,20 +151,34 @@ def blended_layout(item: Item) -> Call | None:
 
 
 def repaint(item: Item) -> Call:
-    """Give the mask's box fresh noise, and keep the picture's pixels around it."""
-    edit = Repaint(mask=box_of(item.mask), keep="exact", rank=False)
+    """Give the mask fresh noise, and keep the picture's pixels around it."""
+    edit = Repaint(mask=_white(item), keep="exact", rank=False)
     return Call(item.target_prompt, [edit], "inverted", follow=True)
 
 
-def pix2pix_zero(item: Item) -> Call | None:
+def pix2pix_zero(item: Item, attention_guidance: float = GUIDANCE) -> Call | None:
     """Swap the one word that differs."""
     if item.swapped is None:
         return None
     old, new = item.swapped
     edit = Pix2PixZero.model_validate(
-        {"source_word": old, "target_word": new, "attention_guidance": GUIDANCE}
+        {"source_word": old, "target_word": new, "attention_guidance": attention_guidance}
     )
     return Call(item.source_prompt, [edit], follow=True)
+
+
+def masactrl(item: Item) -> Call:
+    """Draw the target's layout with what the picture's path shows (arXiv 2304.08465)."""
+    edit = MasaCtrl.model_validate({"source": item.source_prompt})
+    return Call(item.target_prompt, [edit], follow=True)
+
+
+def every_object(item: Item) -> Call | None:
+    """Denoise the inverted noise with the target's prompt, and excite all objects it names."""
+    if item.truth is None:
+        return None
+    names = tuple(thing.placed.name for thing in item.truth.target.things)
+    return Call(item.target_prompt, [EveryObject(objects=names)])
 
 
 def asyrp(item: Item) -> Call | None:
@@ -167,5 +208,8 @@ def self_guidance(item: Item) -> Call | None:
 
 
 def _in_mask(item: Item, **values: Any) -> BlendedLatentDiffusion:
-    white = Image.fromarray(item.mask.astype(np.uint8) * 255)
-    return BlendedLatentDiffusion(mask=white, rank=False, **values)
+    return BlendedLatentDiffusion(mask=_white(item), rank=False, **values)
+
+
+def _white(item: Item) -> Image.Image:
+    return Image.fromarray(item.mask.astype(np.uint8) * 255)

@@ -151,6 +151,17 @@ def test_a_mask_file_is_painted_and_its_very_pixels_are_kept(edit_session, tmp_p
     assert (image != kept)[:, painted].any()
 
 
+def test_a_mask_in_memory_is_the_mask_of_its_file(edit_session, tmp_path):
+    shades = np.zeros((32, 32), np.uint8)
+    shades[9:13, 2:5] = 255
+    file = edit_session(Repaint(mask=save_mask(tmp_path, shades), keep="exact"))
+    memory = edit_session(Repaint(mask=Image.fromarray(shades), keep="exact"))
+    assert greatest_difference(file.images, memory.images) == 0
+    assert not memory.recipe["reproducible"]
+    with pytest.raises(InvalidRequestError, match=r"mask=<PIL.* marks nothing"):
+        edit_session(Repaint(mask=Image.new("L", (32, 32))))
+
+
 def test_colours_of_a_mask_file_count_by_their_lightness(edit_session, tmp_path):
     picture = np.zeros((32, 32, 3), np.uint8)
     picture[8:, :16] = (255, 255, 200)

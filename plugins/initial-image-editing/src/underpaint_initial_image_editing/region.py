@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from underpaint.errors import InvalidRequestError
 from underpaint.preparation import Placement, prepare_mask
@@ -28,8 +29,8 @@ class Region:
     cells: Tensor
 
     @classmethod
-    def of(cls, mask: Box | Path, request: Request) -> Region:
-        """Read a box or a mask file, and snap it to the blocks of the word level.
+    def of(cls, mask: Box | Path | Image.Image, request: Request) -> Region:
+        """Read a box or a mask, and snap it to the blocks of the word level.
 
         Raises
         ------
@@ -46,7 +47,7 @@ class Region:
         touched = F.max_pool2d(pixels[None].float(), side * request.model.vae_factor)[0].bool()
         if not touched.any() or touched.all():
             raise InvalidRequestError(
-                f"mask={mask if isinstance(mask, tuple) else str(mask)!r} marks "
+                f"mask={_name(mask)} marks "
                 f"{'everything: that is another seed' if touched.any() else 'nothing'}. "
                 "Mark the part of the picture that is to be painted again, white on black."
             )
@@ -56,6 +57,10 @@ class Region:
         """Cut images ``[B, 3, H, W]`` down to the smallest box around the region."""
         rows, columns = (self.pixels.any(axis).nonzero().flatten() for axis in (1, 0))
         return images[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _name(mask: Box | Path | Image.Image) -> str:
+    return f"{str(mask)!r}" if isinstance(mask, Path) else f"{mask}"
 
 
 def _placement(request: Request) -> Placement:

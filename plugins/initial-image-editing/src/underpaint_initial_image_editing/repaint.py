@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, cast
 
 import torch
+from PIL import Image
 from pydantic import Field
 from torch import Tensor
 from underpaint.errors import InvalidRequestError
@@ -38,9 +39,9 @@ class Repaint(Method):
 
     method: ClassVar[str] = "repaint"
 
-    mask: Box | Path = Field(
+    mask: Box | Path | Image.Image = Field(
         description="What to paint again: (left, top, right, bottom) as fractions of the picture, "
-        "or a picture of its size, white there. It grows to whole blocks of the noise.",
+        "or a picture of its size, white there. Its noise grows to whole blocks.",
         examples=[(0.0, 0.0, 0.5, 0.5)],
     )
     base_seed: int | None = Field(
