@@ -75,7 +75,7 @@ def test_a_warning_alone_is_no_failure(cli, plugin):
     assert code == 0
     assert "warning readme-missing" in out
     assert "-> Write README.md" in out
-    assert "0 errors, 1 warnings" in out
+    assert "0 errors, 1 warning" in out
 
 
 @pytest.mark.parametrize(

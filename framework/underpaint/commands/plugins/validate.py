@@ -46,5 +46,9 @@ def _render(target: str, findings: Sequence[Finding]) -> list[Text]:
         for each in findings
     ]
     errors = sum(each.severity == "error" for each in findings)
-    told = f"{target}: {errors} errors, {len(findings) - errors} warnings."
+    told = f"{target}: {_count(errors, 'error')}, {_count(len(findings) - errors, 'warning')}."
     return [*lines, Text(told, style="red" if errors else "green")]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
