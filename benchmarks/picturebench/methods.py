@@ -39,18 +39,26 @@ box); where the object goes, in numbers; the expected result itself."""
 LOCAL = ALL_TYPES - {EditType.STYLE}
 WORDS = frozenset({EditType.CHANGE_OBJECT, EditType.CONTENT, EditType.COLOUR, EditType.MATERIAL})
 SWAPS = frozenset({EditType.CHANGE_OBJECT, EditType.COLOUR})
+SWAPPED = SWAPS | {EditType.MATERIAL}
 NEW_OBJECTS = frozenset({EditType.CHANGE_OBJECT, EditType.ADD_OBJECT})
 PLACED = frozenset({EditType.CONTENT, EditType.POSE})
+ADDED = frozenset({EditType.ADD_OBJECT})
+BACKGROUND = frozenset({EditType.BACKGROUND})
+TRANSLATIONS = SWAPS | {EditType.BACKGROUND, EditType.STYLE}
 
 
 @dataclass(frozen=True)
 class EditMethod:
-    """A row of the table; `make` returns None for an item of a fitting type that it cannot edit."""
+    """A row of the table; `make` returns None for an item of a fitting type that it cannot edit.
+
+    `purpose` are the types that its paper is for, of those it fits; none for what is no method.
+    """
 
     name: str
     types: frozenset[EditType]
     told: Told
     make: Callable[[Item], Call | None]
+    purpose: frozenset[EditType] = frozenset()
 
     def call(self, item: Item) -> Call | None:
         """Return how an item is edited; None where the method does not fit it."""
@@ -81,30 +89,33 @@ METHODS: tuple[EditMethod, ...] = (
     ),
     EditMethod("sdedit", ALL_TYPES, "prompts", sdedit),
     EditMethod("ddim", ALL_TYPES, "prompts", lambda item: Call(item.target_prompt)),
-    EditMethod("ddim+p2p", ALL_TYPES, "prompts", p2p()),
-    EditMethod("negative-prompt-inversion+p2p", ALL_TYPES, "prompts", p2p(_NPI)),
-    EditMethod("proxedit+p2p", ALL_TYPES, "prompts", p2p(_PROX)),
-    EditMethod("null-text-inversion+p2p", ALL_TYPES, "prompts", p2p(_NULL)),
-    EditMethod("directinversion+p2p", ALL_TYPES, "prompts", p2p(follow=True)),
-    EditMethod("directinversion+proxedit+p2p", ALL_TYPES, "prompts", p2p(_PROX, follow=True)),
-    EditMethod("null-text-inversion+p2p+localblend", SWAPS, "words", p2p_blend(_NULL)),
+    EditMethod("ddim+p2p", ALL_TYPES, "prompts", p2p(), SWAPPED),
+    EditMethod("negative-prompt-inversion+p2p", ALL_TYPES, "prompts", p2p(_NPI), SWAPPED),
+    EditMethod("proxedit+p2p", ALL_TYPES, "prompts", p2p(_PROX), SWAPPED),
+    EditMethod("null-text-inversion+p2p", ALL_TYPES, "prompts", p2p(_NULL), SWAPPED),
+    EditMethod("directinversion+p2p", ALL_TYPES, "prompts", p2p(follow=True), SWAPPED),
+    EditMethod(
+        "directinversion+proxedit+p2p", ALL_TYPES, "prompts", p2p(_PROX, follow=True), SWAPPED
+    ),
+    EditMethod("null-text-inversion+p2p+localblend", SWAPS, "words", p2p_blend(_NULL), SWAPS),
     EditMethod(
         "directinversion+p2p+localblend",
         WORDS | {EditType.ADD_OBJECT},
         "words",
         p2p_blend(follow=True),
+        SWAPPED,
     ),
-    EditMethod("pix2pix-zero", SWAPS, "words", pix2pix_zero),
-    EditMethod("diffuse-it", SWAPS | {EditType.BACKGROUND, EditType.STYLE}, "prompts", diffuse_it),
-    EditMethod("asyrp", frozenset({EditType.BACKGROUND}), "prompts", asyrp),
-    EditMethod("masactrl", PLACED, "prompts", masactrl),
-    EditMethod("every-object", frozenset({EditType.ADD_OBJECT}), "words", every_object),
-    EditMethod("self-guidance", PLACED, "place", self_guidance),
-    EditMethod("blended-latent-diffusion", LOCAL, "mask", blended),
-    EditMethod("blended-latent-diffusion+p2p", WORDS, "mask", blended_p2p),
-    EditMethod("blended-latent-diffusion+diffuse-it", SWAPS, "mask", blended_diffuse_it),
-    EditMethod("blended-latent-diffusion+layout", NEW_OBJECTS, "mask", blended_layout),
-    EditMethod("repaint", NEW_OBJECTS | {EditType.DELETE_OBJECT}, "mask", repaint),
+    EditMethod("pix2pix-zero", SWAPS, "words", pix2pix_zero, SWAPS),
+    EditMethod("diffuse-it", TRANSLATIONS, "prompts", diffuse_it, TRANSLATIONS),
+    EditMethod("asyrp", BACKGROUND, "prompts", asyrp, BACKGROUND),
+    EditMethod("masactrl", PLACED, "prompts", masactrl, PLACED),
+    EditMethod("every-object", ADDED, "words", every_object, ADDED),
+    EditMethod("self-guidance", PLACED, "place", self_guidance, PLACED),
+    EditMethod("blended-latent-diffusion", LOCAL, "mask", blended, LOCAL),
+    EditMethod("blended-latent-diffusion+p2p", WORDS, "mask", blended_p2p, SWAPPED),
+    EditMethod("blended-latent-diffusion+diffuse-it", SWAPS, "mask", blended_diffuse_it, SWAPS),
+    EditMethod("blended-latent-diffusion+layout", NEW_OBJECTS, "mask", blended_layout, NEW_OBJECTS),
+    EditMethod("repaint", NEW_OBJECTS | {EditType.DELETE_OBJECT}, "mask", repaint, NEW_OBJECTS),
 )
 
 QUICK = (

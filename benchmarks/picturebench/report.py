@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from benchmarks.picturebench.edit_types import EditType
 from benchmarks.picturebench.gallery import cards, failures_first
+from benchmarks.picturebench.judge_check import error_note
 from benchmarks.picturebench.plots import latency_quality
 from benchmarks.picturebench.results_file import LINES, Line, read_lines
 from benchmarks.picturebench.summary import summarise
@@ -74,6 +75,7 @@ def render_html(report: Report, plot: str, shown: int) -> str:
     )
     return templates.get_template("report.html.j2").render(
         about=report.about,
+        judge=error_note(),
         tables=tables(report.lines),
         plot=Markup(plot),  # noqa: S704 - matplotlib's own
         cards=cards(report.folder, report.lines, shown),
@@ -85,7 +87,7 @@ def render_html(report: Report, plot: str, shown: int) -> str:
 
 def render_markdown(report: Report) -> str:
     """Return the tables, the first failures, and how it was made."""
-    parts = ["# PictureBench", report.about]
+    parts = ["# PictureBench", report.about, error_note()]
     for table in tables(report.lines):
         parts += [f"## {table.title}", markdown_table(table)]
     parts += ["## Success and seconds", f"![Success against seconds an image]({PLOT})"]

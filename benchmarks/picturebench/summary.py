@@ -76,11 +76,11 @@ def summarise(lines: Sequence[Line]) -> list[Row]:
     return [summarise_one(own) for own in grouped(lines, lambda line: line["method"]).values()]
 
 
-def by_type(lines: Sequence[Line]) -> dict[str, dict[EditType, Share | None]]:
-    """Return the success of each method by type."""
+def by_type(lines: Sequence[Line]) -> dict[str, dict[EditType, Row]]:
+    """Return the figures of each method by type."""
     return {
         method: {
-            EditType(kind): share(part, "success")
+            EditType(kind): summarise_one(part)
             for kind, part in sorted(grouped(own, lambda line: line["type"]).items())
         }
         for method, own in grouped(lines, lambda line: line["method"]).items()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.picturebench.edit_types import EditType
+from benchmarks.picturebench.methods import METHODS
 from benchmarks.picturebench.metrics_paper import PAPER_METRICS
 from benchmarks.picturebench.results_file import Line
-from benchmarks.picturebench.summary import Mean, Row, Share, by_type, summarise
+from benchmarks.picturebench.summary import Mean, Row, Share, by_type, summarise, summarise_one
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,17 @@ def number(value: Mean | None, digits: int, items: int, factor: float = 1.0) -> 
 def tables(lines: Sequence[Line]) -> list[Table]:
     """Return all tables of a run."""
     rows = summarise(lines)
-    made = [success_table(rows), type_table(lines), picture_table(rows)]
+    made = [
+        success_table(rows),
+        purpose_table(lines),
+        type_table("Success by type of edit", lines, lambda row: percent(row.shares["success"])),
+        type_table(
+            "PSNR outside by type of edit, dB",
+            lines,
+            lambda row: number(row.means["psnr_outside"], 1, row.items),
+        ),
+        picture_table(rows),
+    ]
     return [*made, paper_table(rows)] if any(row.means[PAPER_METRICS[0]] for row in rows) else made
 
 
@@ -89,16 +100,38 @@ def success_table(rows: Sequence[Row]) -> Table:
     )
 
 
-def type_table(lines: Sequence[Line]) -> Table:
-    """Return success by method and type."""
+def purpose_table(lines: Sequence[Line]) -> Table:
+    """Return how each method does on the types that its paper is for."""
+    purposes = {method.name: method.purpose for method in METHODS if method.purpose}
+    rows = []
+    for name, purpose in purposes.items():
+        own = [line for line in lines if line["method"] == name and line["type"] in purpose]
+        if own:
+            row = summarise_one(own)
+            rows.append(
+                (
+                    name,
+                    ", ".join(EditType(kind).title for kind in sorted(purpose)),
+                    row.told,
+                    str(row.items),
+                    percent(row.shares["success"], interval=True),
+                    number(row.means["psnr_outside"], 1, row.items),
+                )
+            )
+    heads = ("method", "types", "told", "edits", "success (95 %)", "PSNR outside, dB")
+    return Table("The types that a method was made for", heads, tuple(rows))
+
+
+def type_table(title: str, lines: Sequence[Line], cell: Callable[[Row], str]) -> Table:
+    """Return one figure by method and type."""
     found = by_type(lines)
-    kinds = sorted({kind for shares in found.values() for kind in shares})
+    kinds = sorted({kind for rows in found.values() for kind in rows})
     return Table(
-        "Success by type of edit",
+        title,
         ("method", *(EditType(kind).title for kind in kinds)),
         tuple(
-            (method, *(percent(shares.get(kind)) for kind in kinds))
-            for method, shares in found.items()
+            (method, *(cell(rows[kind]) if kind in rows else "" for kind in kinds))
+            for method, rows in found.items()
         ),
     )
 
