@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from underpaint.errors import NonFiniteError
 from underpaint.testing import toy_pipeline
 from underpaint_pix2pix_zero import RegularisedInversion
 from underpaint_pix2pix_zero.regularisation import (
@@ -75,3 +76,12 @@ def test_an_inversion_without_weights_is_the_plain_one_and_images_do_not_mix():
     assert (both - plain).abs().max() > 1e-3
     alone = pipe.invert(pictures[1], "a cat", edits=[edit], **call).pivots
     assert torch.allclose(both[:, 1:], alone, atol=1e-4)
+
+
+def test_noise_that_runs_away_is_refused_at_its_step_with_a_way_out():
+    picture = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    message = r"regularised-inversion: the noise of step \d+ .* ran away.*variance.*repetitions=0"
+    with pytest.raises(NonFiniteError, match=message):
+        toy_pipeline().invert(
+            picture, "a cat", edits=[RegularisedInversion()], num_inference_steps=4, cache=False
+        )

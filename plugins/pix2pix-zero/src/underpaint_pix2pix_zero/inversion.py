@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
+from underpaint.errors import NonFiniteError
 from underpaint.method import Method, hookimpl
 from underpaint.records import Needs, Prediction
 from underpaint.run import Run
@@ -71,7 +72,19 @@ class RegularisedRun:
         ]
         share = step.latents.shape[-2] * step.latents.shape[-1] / PUBLISHED_PIXELS
         weights = (share * edit.correlation, share * edit.divergence)
-        return prediction.with_noise(regularise(prediction.noise, shifts, *weights))
+        noise = regularise(prediction.noise, shifts, *weights)
+        check_noise(noise, prediction.noise, step)
+        return prediction.with_noise(noise)
+
+
+def check_noise(noise: Tensor, before: Tensor, step: Step) -> None:
+    """Raise NonFiniteError where going down the losses led away from all numbers."""
+    if not bool(noise.isfinite().all()):
+        raise NonFiniteError(
+            f"regularised-inversion: the noise of step {step.index} (t={step.move.t}) ran away. The "
+            f"model predicts noise of variance {float(before.var()):.3g}, and the losses expect "
+            "about 1. Lower divergence and correlation, or repetitions=0 for the plain inversion."
+        )
 
 
 def draw_shifts(step: Step, key: str) -> Tensor:
