@@ -8,7 +8,7 @@ As in a run, that row alone is linearised and the other three are evaluated with
 * all rows: PyTorch's autograd through all four rows, as a loop without such care would;
 * eager: PyTorch's autograd;
 * compiled: the same by torch.compile;
-* onnxruntime: the compiled engine.
+* onnxruntime, openvino: the compiled engines.
 
 All run in one process, in turn. ``eager/`` is the ratio of eager's median to this one's.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -46,6 +47,7 @@ def main(
     *,
     model: str = "picturebook",
     rounds: int = 15,
+    engines: tuple[str, ...] = ("onnxruntime", "openvino"),
     compiled: bool = True,
     json_out: Path | None = None,
 ) -> None:
@@ -55,15 +57,15 @@ def main(
     assert isinstance(reference, PyTorchEngine)
     call = replace(make_call(reference.info, "taps"), features=frozenset({FEATURE}))
     cotangents = _cotangents(reference.predict(call))
-    onnx = registry.load("engines", "onnxruntime")(folder, name=model)
-    selector = onnx.info.sites.words()
-    needs = Needs(taps=(Tap(selector),), gradient=frozenset({"sample"}))
-    onnx.check(needs, onnx.info.latent_size)
     ways: dict[str, Guided] = {
         "all rows": lambda: reference.linearize(call, "sample")[1](cotangents),
         "eager": lambda: _step(reference, call, cotangents),
-        "onnxruntime": lambda: _step(onnx, call, cotangents),
     }
+    for name in engines:
+        engine = registry.load("engines", name)(folder, name=model)
+        needs = Needs(taps=(Tap(engine.info.sites.words()),), gradient=frozenset({"sample"}))
+        engine.check(needs, engine.info.latent_size)
+        ways[name] = partial(_step, engine, call, cotangents)
     if compiled:
         other = registry.load("engines", "pytorch")(folder, name=model)
         other._unet = torch.compile(other._unet)

@@ -125,7 +125,9 @@ QUICK = (
     "sdedit",
     "ddim",
     "directinversion+p2p",
+    "directinversion+p2p+localblend",
     "blended-latent-diffusion",
+    "repaint",
 )
 """What `make bench-quality` compares."""
 

@@ -81,9 +81,10 @@ def check_noise(noise: Tensor, before: Tensor, step: Step) -> None:
     """Raise NonFiniteError where going down the losses led away from all numbers."""
     if not bool(noise.isfinite().all()):
         raise NonFiniteError(
-            f"regularised-inversion: the noise of step {step.index} (t={step.move.t}) ran away. The "
-            f"model predicts noise of variance {float(before.var()):.3g}, and the losses expect "
-            "about 1. Lower divergence and correlation, or repetitions=0 for the plain inversion."
+            f"regularised-inversion: the noise of step {step.index} (t={step.move.t}) ran away. "
+            f"The model predicts noise of variance {float(before.var()):.3g}, and the losses "
+            "expect about 1. Lower divergence and correlation, or give repetitions=0 for the plain "
+            "inversion."
         )
 
 
