@@ -12,6 +12,7 @@ import torch
 from underpaint.errors import ModelLoadError
 from underpaint.precision import torch_dtype
 from underpaint_engines.bundle import read_manifest
+from underpaint_engines.derivative import derivative
 from underpaint_engines.tensorrt.rtx import API
 from underpaint_export.bundle import write_bundle
 from underpaint_export.tensorrt import Rehearsal, compile_ahead
@@ -54,6 +55,7 @@ def no_unet(monkeypatch):
 
 # A tiny checkpoint, whole
 
+SLOW = pytest.mark.slow  # TensorRT-RTX takes up to two minutes
 BF16 = pytest.mark.slow  # one more export, which takes a minute
 
 
@@ -77,6 +79,18 @@ def test_every_graph_of_a_bundle_in_fp32_compiles(bundle_of):
     for name, graph in graphs.items():
         compiled = compile_graph(folder, name, graph)
         assert (compiled.graph, compiled.size > 100_000) == (name, True)
+
+
+@pytest.mark.parametrize(
+    "point", [*(pytest.param(p, marks=SLOW) for p in ("sample", "context")), "hidden_delta"]
+)
+def test_gradients_by_every_input_compile(bundle_of, point):
+    """Of all that an energy can look at; the gradient is made of the graph, as other runtimes do."""
+    folder = bundle_of("tiny-vae")
+    graph = read_manifest(folder).graphs["unet/edit@16x16"]
+    gradient = derivative(graph, point, frozenset(port.name for port in graph.outputs))
+    compiled = compile_ahead(API)(folder, f"gradient by {point}", gradient)
+    assert compiled.size > 100_000
 
 
 @pytest.mark.parametrize(
