@@ -85,7 +85,7 @@ def test_every_graph_of_a_bundle_in_fp32_compiles(bundle_of):
     "point", [*(pytest.param(p, marks=SLOW) for p in ("sample", "context")), "hidden_delta"]
 )
 def test_gradients_by_every_input_compile(bundle_of, point):
-    """Of all that an energy can look at; the gradient is made of the graph, as other runtimes do."""
+    """Of all that an energy can look at; made of the graph, as for the other runtimes."""
     folder = bundle_of("tiny-vae")
     graph = read_manifest(folder).graphs["unet/edit@16x16"]
     gradient = derivative(graph, point, frozenset(port.name for port in graph.outputs))
