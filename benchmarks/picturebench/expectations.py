@@ -90,9 +90,11 @@ def _of_thing(new: Thing, old: Thing | None, cover: Mask, kind: EditType) -> Ite
     was = old.placed if old else None
     moved = was is None or (was.x, was.y) != (new.placed.x, new.placed.y)
     yield Claim("object", was is None or was.name != name, lambda seen: seen.find(name) is not None)
-    yield Claim(
-        "colour", was is None or was.colour != colour, _of(name, lambda f: f.colour == colour)
-    )
+    if new.says_colour or (was is not None and was.name == name):
+        # Nothing says which colour a new thing has whose prompt leaves it out.
+        yield Claim(
+            "colour", was is None or was.colour != colour, _of(name, lambda f: f.colour == colour)
+        )
     yield Claim("position", moved, _of(name, lambda found: _in_place(found, cover)))
     if kind is EditType.CONTENT:
         yield Claim("size", True, _of(name, lambda found: _alike_in_size(found, cover)))

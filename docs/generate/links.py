@@ -15,6 +15,7 @@ PAGES = {
     "models/picturebook/README.md": "models/picturebook.md",
     "models/picturebook/MODEL_CARD.md": "models/picturebook-card.md",
     "benchmarks/picturebench/README.md": "picturebench.md",
+    "benchmarks/picturebench/results/report.md": "picturebench-results.md",
 }
 """Pages that are taken from elsewhere in the repository; those of plugins besides."""
 

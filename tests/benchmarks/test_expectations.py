@@ -91,3 +91,24 @@ def test_the_judge_agrees_with_the_truth():
     verdicts = judge([item.truth.picture for item in items])
     right = [outcome(item, seen).success for item, seen in zip(items, verdicts, strict=True)]
     assert sum(right) >= 9
+
+
+def silent(kind, *, new):
+    """Return an item that leaves the colour of an object out, of a new one or of one that stays."""
+    for rank in range(60):
+        item = draw_item("tune", kind, rank)
+        before = {thing.placed.name for thing in item.truth.source.things}
+        for index, thing in enumerate(item.truth.target.things):
+            if not thing.says_colour and (thing.placed.name not in before) == new:
+                return item, index
+    raise AssertionError("no such item")
+
+
+@pytest.mark.parametrize("kind", [EditType.CHANGE_OBJECT, EditType.ADD_OBJECT])
+@pytest.mark.parametrize("new", [True, False])
+def test_a_colour_that_no_prompt_says_is_asked_of_what_stays_alone(kind, new):
+    item, index = silent(kind, new=new)
+    objects = list(seen(item.truth.target, item.truth.after).objects)
+    objects[index] = replace(objects[index], colour="no such colour")
+    wrong = Verdict(tuple(objects), item.truth.target.background, item.truth.target.style)
+    assert outcome(item, wrong).success == new
