@@ -39,6 +39,8 @@ def latency_quality(rows: Sequence[Row]) -> str:
     for told in dict.fromkeys(row.told for _, _, row in points):
         axes.plot([], [], "o", color=TOLD_COLOURS.get(told, MUTED), label=f"told the {told}")
     axes.set(xscale="log", ylim=(-0.03, 1.03), ylabel="success")
+    for axis_format in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis_format("{x:g}")  # seconds, not powers of ten
     axes.set_xlabel("seconds an image, with its inversion (median)")
     axes.grid(alpha=0.25)
     if points:

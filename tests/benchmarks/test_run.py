@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +24,14 @@ from benchmarks.picturebench.methods import (
     choose,
 )
 from benchmarks.picturebench.picture_set import draw_item, picture_set
-from benchmarks.picturebench.report import HTML, MARKDOWN, write_report
+from benchmarks.picturebench.report import (
+    HTML,
+    MARKDOWN,
+    Report,
+    markdown_table,
+    render_markdown,
+    write_report,
+)
 from benchmarks.picturebench.results_file import (
     LINES,
     CorruptResultsError,
@@ -31,6 +39,7 @@ from benchmarks.picturebench.results_file import (
     SettingsChangedError,
 )
 from benchmarks.picturebench.runner import Bench
+from benchmarks.picturebench.tables import purpose_table
 
 ITEM = draw_item("test", EditType.CHANGE_OBJECT, 0)
 JUDGE = Judge.load()
@@ -227,3 +236,12 @@ def test_the_command_line_runs_reports_and_refuses(tmp_path, capsys, monkeypatch
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="mapping_file"):
         main()
+
+
+def test_the_published_tables_are_what_the_published_lines_say():
+    folder = Path(__file__).parents[2] / "benchmarks" / "picturebench"
+    report = Report.of(folder / "results")
+    assert (folder / "results" / MARKDOWN).read_text("utf-8") == render_markdown(report)
+    assert markdown_table(purpose_table(report.lines)) in (folder / "README.md").read_text("utf-8")
+    splits = {line["split"] for line in report.lines}
+    assert splits == {"test"}
