@@ -33,7 +33,7 @@ docs: $(STAMP)
 bench: $(STAMP)
 	for name in latency overhead throughput; do $(BIN)/python -m benchmarks.$$name || exit 1; done
 
-# Meant for ten minutes on two free cores; the report is picturebench-out/quick/report.html.
+# Seven minutes on two free cores; the report is picturebench-out/quick/report.html.
 bench-quality: $(STAMP)
 	$(BIN)/python -m benchmarks.picturebench --methods quick --engine openvino --steps 12 --limit 60 --out picturebench-out/quick
 
