@@ -3,9 +3,10 @@
     python -m benchmarks.picturebench.judge_check
 
 The pictures are edits of the tuning split by all methods, drawn at random, good and bad. The labels
-in ``labelled/labels.json`` were written from the pictures alone, without prompt or verdict. What
-the eye could not name is null: an object that is a blob has no name, and what the judge says of it
-is counted apart.
+in ``labelled/labels.json`` were written by one labeller from the pictures alone, who had seen some
+of these items with prompt and verdict shortly before, so they are not strictly blind. What the eye
+could not name is null: an object that is a blob has no name, and what the judge says of it is
+counted apart.
 """
 
 from __future__ import annotations

@@ -25,12 +25,12 @@ from benchmarks.picturebench.calls import Call, diffuse_it, p2p_blend, pix2pix_z
 from benchmarks.picturebench.edit_types import EditType
 from benchmarks.picturebench.editor import Editor, Settings
 from benchmarks.picturebench.items import Item
+from benchmarks.picturebench.methods import ADDED, SWAPPED, SWAPS
 from benchmarks.picturebench.picture_set import picture_set
 from benchmarks.picturebench.runner import measure
 from benchmarks.report import write_lines
 
 Values = Mapping[str, float]
-SWAPS = frozenset({EditType.CHANGE_OBJECT, EditType.COLOUR})
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def _blend(cross: float, own: float, threshold: float) -> Values:
 
 SWEEPS: Mapping[str, Sweep] = {
     "p2p-blend": Sweep(
-        SWAPS | {EditType.ADD_OBJECT, EditType.MATERIAL},
+        SWAPPED | ADDED,
         lambda item, values: p2p_blend(follow=True, **values)(item),
         [
             _blend(0.8, 0.4, 0.3),  # the plugin's defaults
