@@ -94,7 +94,7 @@ def test_an_appearance_is_the_mean_under_the_mask_and_the_mask_has_no_gradient()
 )
 def test_a_placement_moves_maps(placement, wanted):
     source = blob(0.4, 0.5, side=32, radius=0.1 if placement.factor > 1 else 0.15)[None]
-    moved = placement.apply(source, torch.tensor([[0.4, 0.5]]))[0]
+    moved = placement.apply(source[:, None], torch.tensor([[0.4, 0.5]]))[0, 0]
     assert (moved - wanted).abs().max() < 0.05
 
 
@@ -118,7 +118,7 @@ def test_a_maps_extremes_get_no_gradient():
 
 def test_a_turn_goes_clockwise():
     beside = blob(0.75, 0.5, radius=0.06)[None]  # to the right of the centre it turns about
-    moved = Placement(degrees=90).apply(beside, torch.tensor([[0.5, 0.5]]))
+    moved = Placement(degrees=90).apply(beside[:, None], torch.tensor([[0.5, 0.5]]))[:, 0]
     assert torch.allclose(centroid(moved), torch.tensor([[0.5, 0.75]]), atol=0.03)
 
 

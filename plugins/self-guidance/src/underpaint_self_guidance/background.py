@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from underpaint.layout import Layout
 from underpaint.maps import AttentionMaps
 from underpaint.records import MAIN
 
 from underpaint_self_guidance.energies import Readings, Target, word_map
+from underpaint_self_guidance.picture import grow
 from underpaint_self_guidance.properties import shape
 from underpaint_self_guidance.sources import ORIGINAL
-
-EDGE = 0.1
-"""From which value of a soft mask a place belongs to an object."""
 
 
 class Background:
@@ -29,7 +26,7 @@ class Background:
     Attributes
     ----------
     targets : the objects that change.
-    mask : ``[I, 1, h, w]``, 1 where the latents may differ; None before the first maps.
+    mask : ``[I, 1, h, w]``, where the latents may differ; None before the first maps.
     """
 
     def __init__(self, targets: Sequence[Target], readings: Readings) -> None:
@@ -48,9 +45,7 @@ class Background:
             for old, wanted, target in pairs
             for outline in (shape(old), target.placement.outline(wanted))
         ]
-        where = torch.stack(places).amax(0)[:, None] > EDGE
-        grown = F.max_pool2d(where.float(), kernel_size=3, stride=1, padding=1)
-        self.mask = F.interpolate(grown, maps.latent_size)  # nearest
+        self.mask = grow(torch.stack(places).amax(0), maps.latent_size)
 
     def keep(self, latents: Tensor, layout: Layout) -> Tensor:
         """Return latents ``[T, C, h, w]`` whose main branch is the original's outside."""
@@ -58,7 +53,7 @@ class Background:
             return latents
         main, original = layout.trajectories_of(MAIN), layout.trajectories_of(ORIGINAL)
         kept = latents.clone()
-        kept[main] = torch.lerp(latents[original], latents[main], self.mask.to(latents))
+        kept[main] = torch.where(self.mask, latents[main], latents[original])
         return kept
 
     def _pair(self, maps: AttentionMaps, target: Target) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,7 @@ class Target:
     their_tokens : ``[I, L]``, the average of that one's tokens there.
     weights : of its properties.
     placement : how that one is moved first.
+    overshoot : power of the placement's factor that is asked of the maps.
     """
 
     tokens: Tensor
@@ -49,6 +50,12 @@ class Target:
     their_tokens: Tensor
     weights: Weights
     placement: Placement = field(default_factory=Placement)
+    overshoot: float = 1.0
+
+    @property
+    def asked(self) -> Placement:
+        """The placement that is asked of the maps."""
+        return replace(self.placement, factor=self.placement.factor**self.overshoot)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ def target_energy(seen: Observation, target: Target, readings: Readings) -> Tens
     maps = _maps(seen)
     own = word_map(maps, MAIN, target.tokens, readings)
     theirs = word_map(maps, target.branch, target.their_tokens, readings).detach()
-    total = map_energy(own, theirs, target.placement, target.weights)
+    total = map_energy(own, theirs, target.asked, target.weights)
     if target.weights.appearance:
         wanted = look(seen, target.branch, theirs, readings).detach()
         apart = distance(look(seen, MAIN, own, readings) - wanted).mean(-1)

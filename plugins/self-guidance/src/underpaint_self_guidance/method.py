@@ -34,6 +34,7 @@ from underpaint_self_guidance.changes import (
     Rotate,
 )
 from underpaint_self_guidance.energies import Readings, Target, energy
+from underpaint_self_guidance.picture import picture_energy
 from underpaint_self_guidance.recipe import Recipe
 from underpaint_self_guidance.sources import ORIGINAL, NoisedPictures, Source, borrowed
 
@@ -94,13 +95,22 @@ class SelfGuidance(Method):
         1.0, ge=0, description="v of eq. 3, for each number of a latent; 0 is no edit."
     )
     limit: float = Field(
-        1.0, gt=0, description="Greatest change of one number of the noise, whose variance is 1."
+        1.0,
+        gt=0,
+        description="Greatest change of one number of the noise, of variance 1, by the energies.",
     )
     overshoot: float = Field(
         1.5,
         gt=0,
         description="Power of a resize's factor that is asked of the maps: pictures follow them "
         "part of the way; ours, not the paper's.",
+    )
+    picture: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Part of the way that a placed object's own picture is drawn to its new place "
+        "at each guided step; ours, 0 leaves all to the energies as in the paper.",
     )
     centroid: float = Field(1.0, ge=0, description="Weight of an object's place.")
     size: float = Field(0.5, ge=0, description="Weight of its size.")
@@ -150,6 +160,7 @@ class SelfGuidanceRun:
     """One run: the objects' targets, found once, and the pictures that are noised forward."""
 
     targets: tuple[Target, ...] = ()
+    pictured: tuple[Target, ...] = ()
 
     def __init__(self, edit: SelfGuidance) -> None:
         self.edit = edit
@@ -186,6 +197,7 @@ class SelfGuidanceRun:
         """Find the words, once a run and before anything is computed."""
         recipe = Recipe(self.edit, self.sources, run)
         self.targets = recipe.targets()
+        self.pictured = recipe.pictured()
         if self._keeps:
             self.background = Background(recipe.changed(), self._readings(run.request))
         return (yield)
@@ -205,13 +217,22 @@ class SelfGuidanceRun:
     @hookimpl
     def guidance(self, step: Step) -> Sequence[Guidance]:
         """Go down the energy, at the steps that are guided."""
-        if step.move.kind != "denoise" or not self.targets or not self._guides(step):
+        if step.move.kind != "denoise" or not self._guides(step):
             return []
-        request = step.run.request
-        function = partial(energy, targets=self.targets, readings=self._readings(request))
-        scale = self.edit.strength * prod(request.latent_shape)
-        # Energies read the cond row alone.
-        return [Guidance(function, scale, halves=("cond",), limit=self.edit.limit)]
+        edit, request = self.edit, step.run.request
+        readings = self._readings(request)
+        found = []
+        if self.targets:
+            function = partial(energy, targets=self.targets, readings=readings)
+            scale = edit.strength * prod(request.latent_shape)
+            # Energies read the cond row alone.
+            found.append(Guidance(function, scale, halves=("cond",), limit=edit.limit))
+        if self.pictured and edit.picture:
+            function = partial(
+                picture_energy, targets=self.pictured, readings=readings, alpha=step.alpha
+            )
+            found.append(Guidance(function, edit.picture * min(1.0, edit.strength), halves=()))
+        return found
 
     @hookimpl(wrapper=True)
     def advance(self, step: Step, prediction: Prediction) -> Generator[None, Tensor, Tensor]:

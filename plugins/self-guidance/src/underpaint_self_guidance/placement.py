@@ -55,10 +55,10 @@ class Placement:
     def outline(self, maps: Tensor) -> Tensor:
         """Return the outlines ``[I, h, w]`` of objects, placed; `maps` show where they were."""
         outline = shape(maps)
-        return outline if self.is_still else self.apply(outline, centroid(outline))
+        return outline if self.is_still else self.apply(outline[:, None], centroid(outline))[:, 0]
 
     def apply(self, maps: Tensor, old: Tensor) -> Tensor:
-        """Return maps ``[I, h, w]`` moved; `old` ``[I, 2]`` are the objects' centres.
+        """Return maps ``[I, C, h, w]`` moved; `old` ``[I, 2]`` are the objects' centres.
 
         What comes in from outside the picture is 0.
         """
@@ -70,7 +70,7 @@ class Placement:
         )
         asked = rest @ back.T / self.factor + old[:, None, None]  # where each cell comes from
         grid = asked * 2 - 1
-        return F.grid_sample(maps[:, None], grid, align_corners=False)[:, 0]
+        return F.grid_sample(maps, grid, align_corners=False)
 
 
 def _grid(maps: Tensor) -> Tensor:

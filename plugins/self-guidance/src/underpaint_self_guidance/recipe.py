@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from underpaint.records import MAIN
@@ -18,6 +17,12 @@ from underpaint_self_guidance.words import average, objects, places
 
 if TYPE_CHECKING:
     from underpaint_self_guidance.method import SelfGuidance
+
+BESIDE = 0.2
+"""Part of their weights that energies of a placed object keep beside its placed picture.
+
+At full weight they tear what the picture has made whole; without them objects stay too large.
+"""
 
 Name = tuple[str, int | None]
 """A word or phrase, and which of several equal ones."""
@@ -48,12 +53,19 @@ class Recipe:
         """Return the objects that are placed or borrow something."""
         return (*self._placed(), *self._borrowed())
 
+    def pictured(self) -> tuple[Target, ...]:
+        """Return the objects whose own pictures go along: those that take no other look."""
+        taken = self._taken("appearance")
+        words = [word for word, _ in self._placements()]
+        pairs = zip(words, self._placed(), strict=True)
+        return tuple(target for word, target in pairs if word not in taken)
+
     def _placed(self) -> Iterator[Target]:
         """Yield objects that go elsewhere: their place, size and outline there, their own look."""
-        edit = self.edit
+        edit, part = self.edit, BESIDE if self.edit.picture else 1.0
         for (word, occurrence), placement in self._placements().items():
             look = 0.0 if word in self._taken("appearance") else edit.appearance
-            weights = Weights(edit.centroid, edit.size, edit.shape, look)
+            weights = Weights(*(part * w for w in (edit.centroid, edit.size, edit.shape, look)))
             yield self._target(word, weights, occurrence=occurrence, placement=placement)
 
     def _borrowed(self) -> Iterator[Target]:
@@ -90,10 +102,7 @@ class Recipe:
         for change in changes:
             name = (change.word, change.occurrence)
             placements[name] = placements.get(name, Placement()).then(change.placement())
-        return {
-            name: replace(placement, factor=placement.factor**self.edit.overshoot)
-            for name, placement in placements.items()
-        }
+        return placements
 
     def _taken(self, kind: str) -> set[str]:
         """Return the words whose shape or appearance is borrowed."""
@@ -137,4 +146,5 @@ class Recipe:
             ).to(device),
             weights=weights,
             placement=placement or Placement(),
+            overshoot=self.edit.overshoot,
         )
