@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -168,6 +169,7 @@ def _export(
             ir.save(model, folder / file)
             dtype = dtype_name(runtime.dtype) if part == "unet" else "fp32"
             graphs[name] = describe_graph(model, file, dtype, max_rows if name in batched else 1)
+    gc.collect()  # traced programs are cycles that hold copies of the weights
     return graphs
 
 
@@ -186,10 +188,15 @@ def _compare(
         if runtime.gradients and spec.name.startswith("unet/bias"):
             pairs.append(differentiate(spec, graphs[spec.name], "sample"))
         for each, graph in pairs:
-            session = runtime.open(folder, graph, [port.name for port in graph.outputs])
-            records += compare(each, graph, session)
+            records += _compare_one(each, graph, folder, runtime)
         progress.advance(task)
     return records
+
+
+def _compare_one(spec: GraphSpec, graph: Graph, folder: Path, runtime: Runtime) -> list[Parity]:
+    """Compare in a session of its own, gone before the next opens: each may hold all weights."""
+    session = runtime.open(folder, graph, [port.name for port in graph.outputs])
+    return compare(spec, graph, session)
 
 
 def _compile(

@@ -1,9 +1,10 @@
-"""The placed object's own picture."""
+"""Clean pictures of objects, drawn to others."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from underpaint import Pipeline
 from underpaint.guidance import Guidance, Observation
 from underpaint.layout import Layout
@@ -11,9 +12,9 @@ from underpaint.maps import AttentionMaps
 from underpaint.schedule import x0_from_noise
 from underpaint.sites import Site, SiteSelector
 from underpaint.testing import greatest_difference
-from underpaint_self_guidance import SelfGuidance, appearance_of, move, resize
+from underpaint_self_guidance import SelfGuidance, appearance_of, collage, layout_of, move, resize
 from underpaint_self_guidance.energies import Readings, Target, Weights
-from underpaint_self_guidance.picture import picture_energy
+from underpaint_self_guidance.picture import Pictured, picture_energy
 from underpaint_self_guidance.placement import Placement
 
 SITE = Site("fine", "cross", "up", 1, 1, 8)
@@ -33,8 +34,12 @@ def objects(*lefts):
     return [word[None] for word in words], maps
 
 
-def target(word, placement):
-    return Target(word, "original", word, Weights(), placement)
+def placed(word, placement):
+    return Pictured("placed", Target(word, "original", word, Weights(), placement))
+
+
+def borrowed(kind, word, like):
+    return Pictured(kind, Target(word, "original", like, Weights()))
 
 
 def latents(seed):
@@ -43,14 +48,14 @@ def latents(seed):
     return draw[0].requires_grad_(), draw[1]
 
 
-def energy(sample, noise, maps, targets):
+def energy(sample, noise, maps, pictured):
     seen = Observation(sample, noise, x0_from_noise(sample, noise, ALPHA), maps, {})
-    return picture_energy(seen, targets, READINGS, ALPHA)
+    return picture_energy(seen, pictured, READINGS, ALPHA)
 
 
-def guided(sample, noise, maps, targets, part):
+def guided(sample, noise, maps, pictured, part):
     """Return x0 before and after a guidance with this part as its scale, as a step applies it."""
-    gradient = torch.autograd.grad(energy(sample, noise, maps, targets).sum(), sample)[0]
+    gradient = torch.autograd.grad(energy(sample, noise, maps, pictured).sum(), sample)[0]
     added = Guidance(lambda seen: seen.noise, part).factor(ALPHA) * part * gradient
     sample = sample.detach()
     return [x0_from_noise(sample, each, ALPHA) for each in (noise, noise + added)]
@@ -60,7 +65,7 @@ def guided(sample, noise, maps, targets, part):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_clean_picture_goes_this_part_of_the_way_in_both_places_and_nowhere_else(part, seed):
     (word,), maps = objects(2)
-    before, after = guided(*latents(seed), maps, [target(word, RIGHT)], part)
+    before, after = guided(*latents(seed), maps, [placed(word, RIGHT)], part)
     wanted = before.clone()
     moved = torch.roll(before[1], 16, dims=-1)
     for left, right in ((18, 30), (2, 14)):  # each square is a border of one cell wider
@@ -72,7 +77,7 @@ def test_the_clean_picture_goes_this_part_of_the_way_in_both_places_and_nowhere_
 
 def test_the_ground_beside_an_object_comes_to_its_old_place():
     (word,), maps = objects(8)
-    before, after = guided(*latents(0), maps, [target(word, Placement(shift=(0.25, 0.0)))], 1.0)
+    before, after = guided(*latents(0), maps, [placed(word, Placement(shift=(0.25, 0.0)))], 1.0)
     moved = torch.roll(before[1], 8, dims=-1)
     assert torch.allclose(after[0, :, 10:22, 14:32], moved[:, 10:22, 14:32], atol=1e-9)
     assert torch.allclose(after[0, :, :, :14], before[0, :, :, :14])
@@ -81,44 +86,83 @@ def test_the_ground_beside_an_object_comes_to_its_old_place():
 def test_an_object_lies_above_the_place_that_another_leaves():
     """The first goes where the second was, whichever is named first."""
     words, maps = objects(1, 9)
-    first, second = target(words[0], RIGHT), target(words[1], Placement(to=(0.5, 0.9)))
+    first, second = placed(words[0], RIGHT), placed(words[1], Placement(to=(0.5, 0.9)))
     for order in ([first, second], [second, first]):
         before, after = guided(*latents(0), maps, order, 1.0)
         moved = torch.roll(before[1], 16, dims=-1)
         assert torch.allclose(after[0, :, 12:20, 18:26], moved[:, 12:20, 18:26], atol=1e-9)
 
 
+def soft(maps, branch, word):
+    """Return a square's soft mask on the latents' grid, ``[32, 32]``."""
+    row = LAYOUT.rows_of(branch, "cond")
+    grid = next(iter(maps.values.values()))[row, 0, :, word].reshape(1, 1, 16, 16)
+    return F.interpolate(grid, (32, 32), mode="bilinear")[0, 0]
+
+
+def test_an_object_is_taken_from_another_picture_as_it_is_there():
+    (word,), maps = objects(5)
+    before, after = guided(*latents(0), maps, [borrowed("taken", word, word)], 1.0)
+    inside = soft(maps, "original", 0) > 0.1
+    assert inside.sum() == 96  # 8x8, and a row more on each side, where the edge is soft
+    assert torch.allclose(after[0], torch.where(inside, before[1], before[0]), atol=1e-9)
+
+
+def test_a_tint_gives_an_object_the_others_mean_and_keeps_what_it_shows():
+    words, maps = objects(2, 9)
+    values = next(iter(maps.values.values()))
+    values[0, ..., 0] = values[1, ..., 0]  # the main picture has the first object where it is there
+    before, after = guided(*latents(0), maps, [borrowed("tinted", *words)], 1.0)
+    mine, theirs = soft(maps, "main", 0), soft(maps, "original", 1)
+    means = [
+        (each * mask).sum((1, 2)) / mask.sum()
+        for each, mask in ((before[0], mine), (before[1], theirs))
+    ]
+    change = (means[1] - means[0])[:, None, None] * (mine > 0.5)
+    assert change.abs().max() > 0.1
+    assert torch.allclose(after[0] - before[0], change, atol=1e-4)  # means of soft masks have eps
+
+
+@pytest.mark.parametrize("kind", ["placed", "taken"])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_its_gradient_equals_finite_differences(seed):
+def test_its_gradient_equals_finite_differences(seed, kind):
     (word,), maps = objects(5)
     placement = Placement(shift=(0.1, -0.1), factor=0.7, degrees=20)
+    one = placed(word, placement) if kind == "placed" else borrowed(kind, word, word)
     sample, noise = latents(seed)
     fixed = sample.detach()
-    value = energy(sample, noise, maps, [target(word, placement)])
+    value = energy(sample, noise, maps, [one])
     gradient = torch.autograd.grad(value.sum(), sample)[0]
     assert gradient[0].abs().max() > 1e-3
     assert gradient[1].abs().max() == 0  # the original has none
     towards = torch.zeros_like(sample)
     towards[0] = torch.randn(4, 32, 32, generator=torch.Generator().manual_seed(seed))
-    ends = [
-        float(energy(fixed + step * towards, noise, maps, [target(word, placement)]))
-        for step in (1e-4, -1e-4)
-    ]
+    ends = [float(energy(fixed + step * towards, noise, maps, [one])) for step in (1e-4, -1e-4)]
     assert (ends[0] - ends[1]) / 2e-4 == pytest.approx(float((gradient * towards).sum()), rel=1e-6)
 
 
-def test_objects_that_take_another_look_leave_their_pictures(edit_session):
-    looks = appearance_of("dog", prompt="a red cat", like="cat")
+@pytest.mark.parametrize(
+    ("changes", "kinds"),
+    [
+        ((move("dog", right=0.2),), ["placed"]),
+        ((move("dog", right=0.2), appearance_of("dog", seed=1)), ["tinted"]),
+        ((move("dog", right=0.2), collage("grass", seed=1)), ["placed", "taken"]),
+        ((layout_of("dog", seed=1),), []),
+    ],
+)
+def test_what_is_asked_says_which_pictures_are_drawn(edit_session, monkeypatch, changes, kinds):
+    plugins = []
+    start = SelfGuidance.start
+    monkeypatch.setattr(
+        SelfGuidance, "start", lambda edit: plugins.append(start(edit)) or plugins[-1]
+    )
     call = {"prompt": "a dog on green grass", "num_inference_steps": 2}
-
-    def pictures(*changes):
-        return [
-            edit_session(SelfGuidance(*changes, picture=part, strength=0.1), **call).images
-            for part in (1.0, 1e-9)
-        ]
-
-    assert greatest_difference(*pictures(move("dog", right=0.2))) > 1e-3
-    assert greatest_difference(*pictures(move("dog", right=0.2), looks)) < 1e-4
+    images = [
+        edit_session(SelfGuidance(*changes, picture=part, strength=0.1), **call).images
+        for part in (1.0, 1e-9)
+    ]
+    assert [each.kind for each in plugins[-1].pictured] == kinds
+    assert (greatest_difference(*images) > 1e-3) == bool(kinds)
 
 
 def test_a_small_object_is_made_smaller_where_energies_alone_fail():

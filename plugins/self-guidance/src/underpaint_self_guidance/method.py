@@ -34,7 +34,7 @@ from underpaint_self_guidance.changes import (
     Rotate,
 )
 from underpaint_self_guidance.energies import Readings, Target, energy
-from underpaint_self_guidance.picture import picture_energy
+from underpaint_self_guidance.picture import Pictured, picture_energy
 from underpaint_self_guidance.recipe import Recipe
 from underpaint_self_guidance.sources import ORIGINAL, NoisedPictures, Source, borrowed
 
@@ -160,7 +160,7 @@ class SelfGuidanceRun:
     """One run: the objects' targets, found once, and the pictures that are noised forward."""
 
     targets: tuple[Target, ...] = ()
-    pictured: tuple[Target, ...] = ()
+    pictured: tuple[Pictured, ...] = ()
 
     def __init__(self, edit: SelfGuidance) -> None:
         self.edit = edit
@@ -229,7 +229,7 @@ class SelfGuidanceRun:
             found.append(Guidance(function, scale, halves=("cond",), limit=edit.limit))
         if self.pictured and edit.picture:
             function = partial(
-                picture_energy, targets=self.pictured, readings=readings, alpha=step.alpha
+                picture_energy, pictured=self.pictured, readings=readings, alpha=step.alpha
             )
             found.append(Guidance(function, edit.picture * min(1.0, edit.strength), halves=()))
         return found

@@ -11,6 +11,7 @@ from underpaint.tokens import Tokens
 
 from underpaint_self_guidance.changes import Borrow, Placing
 from underpaint_self_guidance.energies import Target, Weights
+from underpaint_self_guidance.picture import Pictured
 from underpaint_self_guidance.placement import Placement
 from underpaint_self_guidance.sources import ORIGINAL, Source
 from underpaint_self_guidance.words import average, objects, places
@@ -53,12 +54,23 @@ class Recipe:
         """Return the objects that are placed or borrow something."""
         return (*self._placed(), *self._borrowed())
 
-    def pictured(self) -> tuple[Target, ...]:
-        """Return the objects whose own pictures go along: those that take no other look."""
+    def pictured(self) -> tuple[Pictured, ...]:
+        """Return the objects whose clean pictures are drawn somewhere.
+
+        Those that are placed take theirs along, if they take no other look.
+        """
         taken = self._taken("appearance")
-        words = [word for word, _ in self._placements()]
-        pairs = zip(words, self._placed(), strict=True)
-        return tuple(target for word, target in pairs if word not in taken)
+        placed = [
+            Pictured("placed", target)
+            for (word, _), target in zip(self._placements(), self._placed(), strict=True)
+            if word not in taken
+        ]
+        borrowed = [
+            Pictured("taken" if "shape" in borrow.properties else "tinted", target)
+            for borrow, target in zip(self.sources, self._borrowed(), strict=True)
+            if "appearance" in borrow.properties
+        ]
+        return (*placed, *borrowed)
 
     def _placed(self) -> Iterator[Target]:
         """Yield objects that go elsewhere: their place, size and outline there, their own look."""
