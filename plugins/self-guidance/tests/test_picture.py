@@ -67,11 +67,9 @@ def test_the_clean_picture_goes_this_part_of_the_way_in_both_places_and_nowhere_
     (word,), maps = objects(2)
     before, after = guided(*latents(seed), maps, [placed(word, RIGHT)], part)
     wanted = before.clone()
-    moved = torch.roll(before[1], 16, dims=-1)
-    for left, right in ((18, 30), (2, 14)):  # each square is a border of one cell wider
-        wanted[0, :, 10:22, left:right] = moved[:, 10:22, left:right]
-    # What would come to the old place from outside of the picture is not asked for.
-    wanted[0, :, 10:22, 2:14] = before[0, :, 10:22, 2:14]
+    # Each square is a border of one cell wider; from outside of the picture its border comes in.
+    wanted[0, :, 10:22, 18:30] = before[1, :, 10:22, 2:14]
+    wanted[0, :, 10:22, 2:14] = before[1, :, 10:22, :1]
     assert torch.allclose(after, torch.lerp(before, wanted, part), atol=1e-9)
 
 
@@ -81,6 +79,16 @@ def test_the_ground_beside_an_object_comes_to_its_old_place():
     moved = torch.roll(before[1], 8, dims=-1)
     assert torch.allclose(after[0, :, 10:22, 14:32], moved[:, 10:22, 14:32], atol=1e-9)
     assert torch.allclose(after[0, :, :, :14], before[0, :, :, :14])
+
+
+def test_what_is_not_seen_of_an_object_is_left_to_the_model():
+    """One that stands at the left border, moved to the right: more of it may come in."""
+    (word,), maps = objects(0)
+    before, after = guided(*latents(0), maps, [placed(word, Placement(shift=(0.25, 0.0)))], 1.0)
+    assert torch.allclose(after[0, :, 10:22, 8:18], before[1, :, 10:22, :10], atol=1e-9)
+    assert torch.allclose(after[0, :, 10:22, :8], before[1, :, 10:22, :1].expand(4, 12, 8))
+    by_border = Placement(shift=(0.25, 0.0)).apply(before[1:], torch.tensor([[0.125, 0.5]]))
+    assert torch.equal(by_border[..., :8], torch.zeros(1, 4, 32, 8))  # maps have nothing outside
 
 
 def test_an_object_lies_above_the_place_that_another_leaves():

@@ -49,7 +49,7 @@ class Seen:
     Attributes
     ----------
     maps, readings : what objects' outlines are read from.
-    x0 : ``[T, C, h, w]``.
+    x0 : ``[T, C, h, w]``, what the model takes for clean.
     """
 
     maps: AttentionMaps
@@ -105,12 +105,12 @@ def _placed(step: Seen, target: Target) -> tuple[tuple[Tensor, Tensor], tuple[Te
     outline = step.outline(target.branch, target.their_tokens)
     centre, placement = centroid(outline), target.placement
     source = step.picture(target.branch)
-    picture = placement.apply(source, centre)
-    # What comes in from outside of the picture is left to the model.
+    picture = placement.apply(source, centre, "border")
+    # Of an object at the border more may come in: that is left to the model.
     inside = placement.apply(torch.ones_like(source[:, :1]), centre) > 1 - EDGE
     moved = placement.apply(outline[:, None], centre)[:, 0]
-    old, new = (grow(each, source.shape[-2:]) & inside for each in (outline, moved))
-    return (old, picture), (new, picture)
+    old, new = (grow(each, source.shape[-2:]) for each in (outline, moved))
+    return (old, picture), (new & inside, picture)
 
 
 def _taken(step: Seen, target: Target) -> tuple[Tensor, Tensor]:

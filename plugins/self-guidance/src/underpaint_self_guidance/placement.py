@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -57,10 +58,12 @@ class Placement:
         outline = shape(maps)
         return outline if self.is_still else self.apply(outline[:, None], centroid(outline))[:, 0]
 
-    def apply(self, maps: Tensor, old: Tensor) -> Tensor:
+    def apply(
+        self, maps: Tensor, old: Tensor, outside: Literal["zeros", "border"] = "zeros"
+    ) -> Tensor:
         """Return maps ``[I, C, h, w]`` moved; `old` ``[I, 2]`` are the objects' centres.
 
-        What comes in from outside the picture is 0.
+        What comes in from outside the picture is 0, or like its border.
         """
         cells = _grid(maps)  # [h, w, 2]
         rest = cells - self.centre(old)[:, None, None]  # of each cell to the new centre
@@ -70,7 +73,7 @@ class Placement:
         )
         asked = rest @ back.T / self.factor + old[:, None, None]  # where each cell comes from
         grid = asked * 2 - 1
-        return F.grid_sample(maps, grid, align_corners=False)
+        return F.grid_sample(maps, grid, padding_mode=outside, align_corners=False)
 
 
 def _grid(maps: Tensor) -> Tensor:
