@@ -83,9 +83,9 @@ def case(seed: int, task: Task) -> Case:
     return Case(task, seed, word, like, colours[seed % len(colours)], GROUNDS[seed % len(GROUNDS)])
 
 
-def measure(pipe: Pipeline, judge: Judge, one: Case, steps: int, picture: float) -> Outcome:
+def measure(pipe: Pipeline, judge: Judge, one: Case, steps: int, pull: float) -> Outcome:
     """Paint one case and compare it with both pictures."""
-    edit = SelfGuidance(one.change(), picture=picture)
+    edit = SelfGuidance(one.change(), pull=pull)
     result = pipe(one.prompt, edits=[edit], seed=one.seed, num_inference_steps=steps)
     pictures = [result.images[0], result.branches["original"][0], result.branches["other-1"][0]]
     edited, plain, other = judge(pictures)
@@ -137,7 +137,7 @@ def bench(
     engine: str = "pytorch",
     seeds: int = 50,
     steps: int = 12,
-    picture: float = 1.0,
+    pull: float = 1.0,
     json_out: Path | None = None,
 ) -> None:
     """Borrow the look, or the whole object, of each seed.
@@ -148,21 +148,21 @@ def bench(
     model, engine : what paints.
     seeds : from 0 upward.
     steps : of each picture.
-    picture : of the method; 0 leaves all to the paper's energies.
+    pull : of the method; 0 leaves all to the paper's energies.
     json_out : a file for one JSON line a seed and one for all.
     """
     pipe, judge = Pipeline.from_pretrained(model, engine), Judge.load()
-    about = {"model": model, "engine": engine, "steps": steps, "picture": picture}
+    about = {"model": model, "engine": engine, "steps": steps, "pull": pull}
     outcomes: list[Outcome] = []
     cases = [case(seed, task) for seed in range(seeds)]
     for one in track(cases, "painting", console=Console(stderr=True)):
-        outcomes.append(measure(pipe, judge, one, steps, picture))
+        outcomes.append(measure(pipe, judge, one, steps, pull))
         line = {"summary": task, **summarise(outcomes), **about}
         write_lines(json_out, [*map(asdict, outcomes), line])
-    table = Table("task", "picture", "cases", "success", "place")
+    table = Table("task", "pull", "cases", "success", "place")
     found = summarise(outcomes)
     shares = [f"{found[name]:.2f}" if name in found else "" for name in ("success", "place")]
-    table.add_row(task, str(picture), str(found["cases"]), *shares)
+    table.add_row(task, str(pull), str(found["cases"]), *shares)
     Console().print(table)
 
 

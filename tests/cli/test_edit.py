@@ -1,9 +1,16 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 
 import pytest
 from PIL import Image
+from pydantic import Field, create_model
+from underpaint.commands.edit import edit
+from underpaint.commands.options import COMMON_FLAGS
+from underpaint.commands.parameters import add_flags
+from underpaint.commands.plan import plan
+from underpaint.method import Method
 
 FILES = ["out/edit.png", "out/result.json", "out/sheet.png", "out/source.png"]
 
@@ -102,6 +109,16 @@ def test_parameters_are_flags(swap, record, flags, name, value):
     code, _, err = swap("-o", "out", "--no-sheet", *flags)
     assert code == 0, err
     assert record()["recipe"]["edits"][0][name] == value
+
+
+@pytest.mark.parametrize("body", [edit, plan])
+def test_a_parameter_may_have_the_name_of_any_of_the_commands_own(body):
+    own = set(signature(body).parameters) - {"method"}
+    assert own <= COMMON_FLAGS
+    fields = {name: (float, Field(1.0, ge=0, description="Of it.")) for name in own}
+    method = create_model("Clashing", __base__=Method, **fields)
+    flags = signature(add_flags(method, body)).parameters
+    assert {f"method_{name}" for name in own} <= set(flags)
 
 
 def test_help_shows_the_parameters(cli):

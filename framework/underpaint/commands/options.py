@@ -194,5 +194,5 @@ OutputFolder = Annotated[
 
 COMMON_FLAGS = frozenset(
     field.name for options in (Picture, Sampling, Loading, RunTalk) for field in fields(options)
-) | {"prompt", "output", "sheet", "also"}
-"""Names that a method's parameters cannot take on the command line."""
+) | {"prompt", "output", "sheet", "also", "picture", "sampling", "loading", "talk"}
+"""Names that a method's parameters cannot take on the command line: flags, and groups of them."""

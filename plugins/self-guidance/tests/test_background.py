@@ -69,7 +69,7 @@ def test_no_number_of_the_noise_changes_by_more_than_the_limit(edit_session):
     changes = []
     for limit in (0.001, 0.01):
         edit = SelfGuidance(
-            move("dog", right=0.2), strength=0.1, limit=limit, picture=0, keep_background=False
+            move("dog", right=0.2), strength=0.1, limit=limit, pull=0, keep_background=False
         )
         main, original = edit_session.trace(edit, **call).predictions[0].noise
         changes.append(float((main - original).abs().max()))
@@ -101,7 +101,7 @@ def test_energies_hold_the_ground_only_where_the_background_is_not_kept(edit_ses
 
 def test_a_resize_asks_more_of_the_maps_than_of_the_picture(edit_session):
     """Factor 1.4 with overshoot 2 is 1.96 without; all may change, for places are true to size."""
-    how = {"strength": 0.1, "picture": 0, "keep_background": False, "others": ()}
+    how = {"strength": 0.1, "pull": 0, "keep_background": False, "others": ()}
     pictures = [
         edit_session(
             SelfGuidance(resize("dog", factor), overshoot=power, **how), prompt="a dog"

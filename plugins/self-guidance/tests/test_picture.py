@@ -166,7 +166,7 @@ def test_what_is_asked_says_which_pictures_are_drawn(edit_session, monkeypatch, 
     )
     call = {"prompt": "a dog on green grass", "num_inference_steps": 2}
     images = [
-        edit_session(SelfGuidance(*changes, picture=part, strength=0.1), **call).images
+        edit_session(SelfGuidance(*changes, pull=part, strength=0.1), **call).images
         for part in (1.0, 1e-9)
     ]
     assert [each.kind for each in plugins[-1].pictured] == kinds
@@ -180,7 +180,7 @@ def test_a_small_object_is_made_smaller_where_energies_alone_fail():
     call = {"seed": 19, "num_inference_steps": 12}
     areas = []
     for part in (1.0, 0.0):
-        edit = SelfGuidance(resize("tree", 0.7), picture=part)
+        edit = SelfGuidance(resize("tree", 0.7), pull=part)
         result = pipe("a brown tree", edits=[edit], **call)
         found = judge([result.images[0], result.branches["original"][0]])
         areas.append(found[0].mask("tree").sum() / found[1].mask("tree").sum())

@@ -105,12 +105,12 @@ class SelfGuidance(Method):
         description="Power of a resize's factor that is asked of the maps: pictures follow them "
         "part of the way; ours, not the paper's.",
     )
-    picture: float = Field(
+    pull: float = Field(
         1.0,
         ge=0,
         le=1,
-        description="Part of the way that a placed object's own picture is drawn to its new place "
-        "at each guided step; ours, 0 leaves all to the energies as in the paper.",
+        description="Part of the way that an object's clean picture is pulled, at each guided "
+        "step, to where it goes or to what it borrows; ours: 0 leaves all to the paper's energies.",
     )
     centroid: float = Field(1.0, ge=0, description="Weight of an object's place.")
     size: float = Field(0.5, ge=0, description="Weight of its size.")
@@ -227,11 +227,11 @@ class SelfGuidanceRun:
             scale = edit.strength * prod(request.latent_shape)
             # Energies read the cond row alone.
             found.append(Guidance(function, scale, halves=("cond",), limit=edit.limit))
-        if self.pictured and edit.picture:
+        if self.pictured and edit.pull:
             function = partial(
                 picture_energy, pictured=self.pictured, readings=readings, alpha=step.alpha
             )
-            found.append(Guidance(function, edit.picture * min(1.0, edit.strength), halves=()))
+            found.append(Guidance(function, edit.pull * min(1.0, edit.strength), halves=()))
         return found
 
     @hookimpl(wrapper=True)

@@ -74,7 +74,7 @@ class Recipe:
 
     def _placed(self) -> Iterator[Target]:
         """Yield objects that go elsewhere: their place, size and outline there, their own look."""
-        edit, part = self.edit, BESIDE if self.edit.picture else 1.0
+        edit, part = self.edit, BESIDE if self.edit.pull else 1.0
         for (word, occurrence), placement in self._placements().items():
             look = 0.0 if word in self._taken("appearance") else edit.appearance
             weights = Weights(*(part * w for w in (edit.centroid, edit.size, edit.shape, look)))
