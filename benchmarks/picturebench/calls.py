@@ -156,14 +156,16 @@ def repaint(item: Item) -> Call:
     return Call(item.target_prompt, [edit], "inverted", follow=True)
 
 
-def pix2pix_zero(item: Item, attention_guidance: float = GUIDANCE) -> Call | None:
+def pix2pix_zero(
+    item: Item, attention_guidance: float = GUIDANCE, negative: str = "call"
+) -> Call | None:
     """Swap the one word that differs."""
     if item.swapped is None:
         return None
     old, new = item.swapped
-    edit = Pix2PixZero.model_validate(
-        {"source_word": old, "target_word": new, "attention_guidance": attention_guidance}
-    )
+    values = {"attention_guidance": attention_guidance, "negative": negative}
+    words = {"source_word": old, "target_word": new}
+    edit = Pix2PixZero.model_validate(words | values)
     return Call(item.source_prompt, [edit], follow=True)
 
 

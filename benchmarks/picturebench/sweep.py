@@ -30,7 +30,7 @@ from benchmarks.picturebench.picture_set import picture_set
 from benchmarks.picturebench.runner import measure
 from benchmarks.report import write_lines
 
-Values = Mapping[str, float]
+Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,10 @@ class Sweep:
 
 def _blend(cross: float, own: float, threshold: float) -> Values:
     return {"cross_replace": cross, "self_replace": own, "threshold": threshold}
+
+
+def _guide(guidance: float, negative: str) -> Values:
+    return {"attention_guidance": guidance, "negative": negative}
 
 
 SWEEPS: Mapping[str, Sweep] = {
@@ -65,7 +69,13 @@ SWEEPS: Mapping[str, Sweep] = {
     "pix2pix-zero": Sweep(
         SWAPS,
         lambda item, values: pix2pix_zero(item, **values),
-        [{"attention_guidance": guidance} for guidance in (0.0, 0.3, 1.0, 3.0)],
+        [
+            _guide(1.0, "source"),  # the negative prompt as published
+            _guide(0.3, "call"),
+            _guide(1.0, "call"),
+            _guide(3.0, "call"),
+            _guide(10.0, "call"),
+        ],
     ),
     "diffuse-it": Sweep(
         SWAPS,

@@ -6,6 +6,7 @@ import gc
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
@@ -82,27 +83,27 @@ def write_bundle(
         If the checkpoint cannot be used, or a graph does not do what its module does.
     """
     progress = Progress(console=Console(stderr=True), disable=quiet, transient=True)
-    with _whole(folder) as partial, progress:
+    with _whole(folder) as unfinished, progress:
         checkpoint = open_checkpoint(source)
         modules = load_modules(checkpoint, runtime.dtype, torch.device("cpu"))
         info = describe(name, checkpoint, modules)
         specs = _specs(modules, info, _latent_sizes(sizes, info))
-        graphs = _export(specs, partial, runtime, max_rows, progress)
-        parity = _compare(specs, graphs, partial, runtime, progress)
-        compiled = _compile(graphs, partial, compiler, progress)
-        modules.tokenizer.backend_tokenizer.save(str(partial / TOKENIZER))
+        graphs = _export(specs, unfinished, runtime, max_rows, progress)
+        parity = _compare(specs, graphs, unfinished, runtime, progress)
+        compiled = _compile(graphs, unfinished, compiler, progress)
+        modules.tokenizer.backend_tokenizer.save(str(unfinished / TOKENIZER))
         manifest = Manifest(
             info=info,
             dtype=dtype_name(runtime.dtype),
             opset=runtime.opset,
             special_tokens=special_tokens(modules.tokenizer),
             graphs=graphs,
-            files=_digests(partial),
+            files=_digests(unfinished),
             parity=tuple(parity),
             compiled=tuple(compiled),
             versions={**{each: version(each) for each in _PACKAGES}, **runtime.versions},
         )
-        write_manifest(partial, manifest)
+        write_manifest(unfinished, manifest)
     return manifest
 
 
@@ -188,15 +189,10 @@ def _compare(
         if runtime.gradients and spec.name.startswith("unet/bias"):
             pairs.append(differentiate(spec, graphs[spec.name], "sample"))
         for each, graph in pairs:
-            records += _compare_one(each, graph, folder, runtime)
+            outputs = [port.name for port in graph.outputs]
+            records += compare(each, graph, partial(runtime.open, folder, graph, outputs))
         progress.advance(task)
     return records
-
-
-def _compare_one(spec: GraphSpec, graph: Graph, folder: Path, runtime: Runtime) -> list[Parity]:
-    """Compare in a session of its own, gone before the next opens: each may hold all weights."""
-    session = runtime.open(folder, graph, [port.name for port in graph.outputs])
-    return compare(spec, graph, session)
 
 
 def _compile(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,21 +34,26 @@ class _Case:
     inputs: dict[str, Tensor]
 
 
-def compare(spec: GraphSpec, graph: Graph, session: Session) -> list[Parity]:
+def compare(spec: GraphSpec, graph: Graph, open_session: Callable[[], Session]) -> list[Parity]:
     """Run a graph on two inputs, with edits off and on where it has any, against its module.
+
+    All that the module computes comes first: at full size its activations and the session's do not
+    fit into memory together.
 
     Raises
     ------
     ModelLoadError
         If an output differs by more than rounding explains: the graph is not to be used.
     """
+    cases = list(_cases(spec))
+    with torch.no_grad():
+        wanted = [spec.module(*case.inputs.values()) for case in cases]
+    session = open_session()
     records = []
-    for case in _cases(spec):
-        with torch.no_grad():
-            expected = spec.module(*case.inputs.values())
-        expected = (expected,) if isinstance(expected, Tensor) else expected
+    for case, expected in zip(cases, wanted, strict=True):
         got = session(case.inputs)
-        for port, value in zip(graph.outputs, expected, strict=True):
+        values = (expected,) if isinstance(expected, Tensor) else expected
+        for port, value in zip(graph.outputs, values, strict=True):
             record = Parity(
                 graph=spec.name,
                 case=case.name,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from underpaint.errors import InvalidRequestError, ModelLoadError
-from underpaint_engines.bundle import MANIFEST, read_manifest, verify
+from underpaint_engines.bundle import MANIFEST, Graph, read_manifest, verify
 from underpaint_engines.inputs import bias_input
 from underpaint_engines.onnxruntime import OnnxRuntime
 from underpaint_engines.pruning import pruned
@@ -142,15 +142,39 @@ def test_a_graph_that_differs_is_refused_and_nothing_is_left(checkpoint, tmp_pat
 def test_nan_is_no_parity():
     spec = GraphSpec("g", torch.nn.Identity(), {"x": torch.ones(1, 2)}, ("y",))
     record = {"name": "y", "dtype": "float32", "shape": (1, 2)}
-    from underpaint_engines.bundle import Graph
-
     graph = Graph.model_validate(
         {"file": "g", "dtype": "fp32", "inputs": [record], "outputs": [record]}
     )
     broken = {"y": torch.full((1, 2), torch.nan)}
     with pytest.raises(ModelLoadError, match="differs"):
-        parity.compare(spec, graph, lambda inputs: broken)
-    assert parity.compare(spec, graph, lambda inputs: {"y": inputs["x"]})
+        parity.compare(spec, graph, lambda: lambda inputs: broken)
+    assert parity.compare(spec, graph, lambda: lambda inputs: {"y": inputs["x"]})
+
+
+class Counted(torch.nn.Module):
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x
+
+
+def test_the_module_is_done_before_its_graph_is_opened():
+    """At full size the activations of both at once are more than the machine's memory."""
+    module = Counted()
+    spec = GraphSpec("g", module, {"x": torch.ones(1, 2)}, ("y",))
+    record = {"name": "y", "dtype": "float32", "shape": (1, 2)}
+    graph = Graph.model_validate(
+        {"file": "g", "dtype": "fp32", "inputs": [record], "outputs": [record]}
+    )
+    done = []
+
+    def open_session():
+        done.append(module.calls)
+        return lambda inputs: {"y": inputs["x"]}
+
+    records = parity.compare(spec, graph, open_session)
+    assert done == [len(records)] == [2]
 
 
 def test_a_manifest_of_another_format_is_refused(bundle, tmp_path):

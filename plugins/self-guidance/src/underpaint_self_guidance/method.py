@@ -2,7 +2,8 @@
 
 Eq. 3: ``e = e_u + s (e_c - e_u) + v sigma_t grad_x g``, where the energy g compares what the
 model's own attention and activations say of the objects with what they should be. A second branch,
-the original, shows the same objects without the edit, from the same noise.
+the original, shows the same objects without the edit, from the same noise. Not in the paper: the
+objects' clean pictures are pulled along (`picture`), and the background is kept (`background`).
 """
 
 from __future__ import annotations
