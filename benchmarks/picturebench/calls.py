@@ -33,7 +33,10 @@ STRENGTH = 0.6
 """Part of the noise range for the starts from a noised picture, as in benchmarks.diffuse_it."""
 
 BIAS, GUIDANCE = 20.0, 1.0
-"""Of layout's attention and of Pix2Pix-Zero: what their own benchmarks take on picturebook."""
+"""Of layout's attention and of Pix2Pix-Zero: what their own benchmarks take on picturebook.
+
+Pix2Pix-Zero's negative prompt is the call's, not the picture's as published: see `sweep`.
+"""
 
 BLEND = {"cross_replace": 0.4, "self_replace": 0.0, "threshold": 0.4}
 """Of Prompt-to-Prompt with LocalBlend, chosen on the tuning split: see `sweep`."""
