@@ -83,7 +83,7 @@ def energy(seen: Observation, targets: Sequence[Target], readings: Readings) -> 
 
 def target_energy(seen: Observation, target: Target, readings: Readings) -> Tensor:
     """Return one object's energy, ``[I]``: weighted mean absolute errors."""
-    maps = _maps(seen)
+    maps = maps_of(seen)
     own = word_map(maps, MAIN, target.tokens, readings)
     theirs = word_map(maps, target.branch, target.their_tokens, readings).detach()
     total = map_energy(own, theirs, target.asked, target.weights)
@@ -137,13 +137,14 @@ def word_map(maps: AttentionMaps, branch: str, tokens: Tensor, readings: Reading
 
 def look(seen: Observation, branch: str, word: Tensor, readings: Readings) -> Tensor:
     """Return the mean activation ``[I, C]`` under an object's map ``[I, h, w]``."""
-    layout = _maps(seen).layout
+    layout = maps_of(seen).layout
     features = layout.select(seen.features[readings.features], branch, "cond")
     mask = F.interpolate(word[:, None], features.shape[-2:], mode="bilinear")
     return appearance(features, shape(mask))[:, 0]
 
 
-def _maps(seen: Observation) -> AttentionMaps:
+def maps_of(seen: Observation) -> AttentionMaps:
+    """Return the maps that a step has read, or raise PluginError."""
     if seen.maps is None:
         raise PluginError("Self-Guidance was asked for its energy at a step without readings.")
     return seen.maps

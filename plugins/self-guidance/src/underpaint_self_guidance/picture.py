@@ -14,12 +14,11 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from underpaint.errors import PluginError
 from underpaint.guidance import Observation
 from underpaint.maps import AttentionMaps
 from underpaint.records import MAIN
 
-from underpaint_self_guidance.energies import Readings, Target, word_map
+from underpaint_self_guidance.energies import Readings, Target, maps_of, word_map
 from underpaint_self_guidance.properties import appearance, centroid, shape
 
 EDGE = 0.1
@@ -73,9 +72,7 @@ def picture_energy(
     ``E = alpha / (2 (1 - alpha)) sum_p (x0 - wanted)^2`` over the places p where something is
     wanted: going down it with a weight w moves x0 the part w of the way, at every noise level.
     """
-    if seen.maps is None:
-        raise PluginError("Self-Guidance was asked for its energy at a step without readings.")
-    step = Seen(seen.maps, readings, seen.x0)
+    step = Seen(maps_of(seen), readings, seen.x0)
     own = step.picture(MAIN)
     with torch.no_grad():
         wanted, where = own, own.new_zeros(len(own), 1, *own.shape[-2:])
