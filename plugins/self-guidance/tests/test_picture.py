@@ -149,6 +149,31 @@ def test_its_gradient_equals_finite_differences(seed, kind):
     assert (ends[0] - ends[1]) / 2e-4 == pytest.approx(float((gradient * towards).sum()), rel=1e-6)
 
 
+@pytest.fixture
+def plugins(monkeypatch):
+    """Return the list of the runs' plugins, the last one last."""
+    started, start = [], SelfGuidance.start
+    monkeypatch.setattr(
+        SelfGuidance, "start", lambda edit: started.append(start(edit)) or started[-1]
+    )
+    return started
+
+
+@pytest.mark.parametrize(("pull", "part"), [(0.0, 1.0), (0.5, 0.6), (1.0, 0.2)])
+def test_energies_weigh_less_the_more_their_object_is_pulled(edit_session, plugins, pull, part):
+    call = {"prompt": "a dog on green grass", "num_inference_steps": 1}
+    look = appearance_of("dog", seed=1)
+    for changes, wanted in (
+        ((), part),
+        ((look,), 1.0),
+    ):  # with another look, no picture comes along
+        edit = SelfGuidance(move("dog", right=0.2), *changes, pull=pull, strength=0.1)
+        edit_session(edit, **call)
+        weights = plugins[-1].targets[0].weights
+        assert weights.shape == pytest.approx(wanted * edit.shape)
+        assert weights.centroid == pytest.approx(wanted * edit.centroid)
+
+
 @pytest.mark.parametrize(
     ("changes", "kinds"),
     [
@@ -158,12 +183,7 @@ def test_its_gradient_equals_finite_differences(seed, kind):
         ((layout_of("dog", seed=1),), []),
     ],
 )
-def test_what_is_asked_says_which_pictures_are_drawn(edit_session, monkeypatch, changes, kinds):
-    plugins = []
-    start = SelfGuidance.start
-    monkeypatch.setattr(
-        SelfGuidance, "start", lambda edit: plugins.append(start(edit)) or plugins[-1]
-    )
+def test_what_is_asked_says_which_pictures_are_drawn(edit_session, plugins, changes, kinds):
     call = {"prompt": "a dog on green grass", "num_inference_steps": 2}
     images = [
         edit_session(SelfGuidance(*changes, pull=part, strength=0.1), **call).images

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from underpaint_self_guidance.method import SelfGuidance
 
 BESIDE = 0.2
-"""Part of their weights that energies of a placed object keep beside its placed picture.
+"""Part of their weights that a placed object's energies keep beside its picture, wholly pulled.
 
 At full weight they tear what the picture has made whole; without them objects stay too large.
 """
@@ -74,9 +74,11 @@ class Recipe:
 
     def _placed(self) -> Iterator[Target]:
         """Yield objects that go elsewhere: their place, size and outline there, their own look."""
-        edit, part = self.edit, BESIDE if self.edit.pull else 1.0
+        edit, taken = self.edit, self._taken("appearance")
         for (word, occurrence), placement in self._placements().items():
-            look = 0.0 if word in self._taken("appearance") else edit.appearance
+            look = 0.0 if word in taken else edit.appearance
+            # With another look no picture comes along: the energies do all of it.
+            part = 1.0 if word in taken else 1 - (1 - BESIDE) * edit.pull
             weights = Weights(*(part * w for w in (edit.centroid, edit.size, edit.shape, look)))
             yield self._target(word, weights, occurrence=occurrence, placement=placement)
 
