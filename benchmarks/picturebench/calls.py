@@ -172,6 +172,21 @@ def pix2pix_zero(
     return Call(item.source_prompt, [edit], follow=True)
 
 
+def pix2pix_zero_blend(item: Item, threshold: float = BLEND["threshold"]) -> Call | None:
+    """Swap it within LocalBlend: Prompt-to-Prompt beside it takes over no attention."""
+    plain = pix2pix_zero(item)
+    if item.swapped is None or plain is None:
+        return None
+    old, _ = item.swapped
+    values = {
+        "source": item.source_prompt,
+        "blend": {"words": (old,), "source_words": (old,), "threshold": threshold},
+        "cross_replace": 0.0,
+        "self_replace": 0.0,
+    }
+    return replace(plain, edits=[*plain.edits, PromptToPrompt.model_validate(values)])
+
+
 def masactrl(item: Item) -> Call:
     """Draw the target's layout with what the picture's path shows (arXiv 2304.08465)."""
     edit = MasaCtrl.model_validate({"source": item.source_prompt})
@@ -198,8 +213,10 @@ def asyrp(item: Item) -> Call | None:
     return Call(item.source_prompt, edits)
 
 
-def self_guidance(item: Item) -> Call | None:
-    """Move and resize by the numbers of the scenes."""
+def self_guidance(
+    item: Item, prompt: Literal["source", "target"] = "target", overshoot: float = 1.0
+) -> Call | None:
+    """Move and resize by the numbers of the scenes; the prompt says the place or size as well."""
     if item.truth is None:
         return None
     changes: list[Change] = []
@@ -209,7 +226,10 @@ def self_guidance(item: Item) -> Call | None:
             changes.append(move(was.name, right=to.x - was.x, down=to.y - was.y))
         if was.radius != to.radius:
             changes.append(resize(was.name, to.radius / was.radius))
-    return Call(item.source_prompt, [SelfGuidance(*changes)], follow=True)
+    edit = SelfGuidance(*changes, source=item.source_prompt, overshoot=overshoot)
+    return Call(
+        item.source_prompt if prompt == "source" else item.target_prompt, [edit], follow=True
+    )
 
 
 def _in_mask(item: Item, **values: Any) -> BlendedLatentDiffusion:

@@ -21,11 +21,18 @@ from rich.table import Table
 from underpaint import Pipeline
 from underpaint_picturebook.judge import Judge
 
-from benchmarks.picturebench.calls import Call, diffuse_it, p2p_blend, pix2pix_zero
+from benchmarks.picturebench.calls import (
+    Call,
+    diffuse_it,
+    p2p_blend,
+    pix2pix_zero,
+    pix2pix_zero_blend,
+    self_guidance,
+)
 from benchmarks.picturebench.edit_types import EditType
 from benchmarks.picturebench.editor import Editor, Settings
 from benchmarks.picturebench.items import Item
-from benchmarks.picturebench.methods import ADDED, SWAPPED, SWAPS
+from benchmarks.picturebench.methods import ADDED, PLACED, SWAPPED, SWAPS
 from benchmarks.picturebench.picture_set import picture_set
 from benchmarks.picturebench.runner import measure
 from benchmarks.report import write_lines
@@ -77,10 +84,24 @@ SWEEPS: Mapping[str, Sweep] = {
             _guide(10.0, "call"),
         ],
     ),
+    "pix2pix-zero-blend": Sweep(
+        SWAPS,
+        lambda item, values: pix2pix_zero_blend(item, **values),
+        [{"threshold": threshold} for threshold in (0.3, 0.4, 0.5)],
+    ),
     "diffuse-it": Sweep(
         SWAPS,
         lambda item, values: diffuse_it(item, **values),
         [{"strength": strength} for strength in (0.4, 0.5, 0.6)],
+    ),
+    "self-guidance": Sweep(
+        PLACED,
+        lambda item, values: self_guidance(item, **values),
+        [
+            {"prompt": prompt, "overshoot": overshoot}
+            for prompt in ("source", "target")
+            for overshoot in (1.5, 1.0)
+        ],
     ),
 }
 
@@ -101,7 +122,7 @@ def main(
 
     Parameters
     ----------
-    name : p2p-blend, pix2pix-zero or diffuse-it.
+    name : p2p-blend, pix2pix-zero, pix2pix-zero-blend, diffuse-it or self-guidance.
     engine, model : what edits the pictures.
     steps : of every edit; left out, what the model recommends.
     json_out : a file for one JSON line a setting.

@@ -15,6 +15,7 @@ from underpaint_initial_image_editing import LayoutToImage
 from underpaint_picturebook.judge import Judge
 from underpaint_picturebook.train.data import FIRST_TEST_SEED
 from underpaint_picturebook.world import scene
+from underpaint_pix2pix_zero import Pix2PixZero
 from underpaint_prompt_to_prompt import PromptToPrompt
 
 SOURCE, TARGET = "a cat on grass", "a dog on grass"
@@ -58,6 +59,21 @@ def test_beside_blended_both_act_and_the_background_is_the_pictures(edit, pictur
     assert (outside(other) != outside(np.asarray(picture))).any()
     for one in (alone, other, np.asarray(picture)):
         assert np.abs(both.astype(float) - one).max() > 16
+
+
+def test_local_blend_keeps_the_picture_beside_another_methods_change(pipe, picture):
+    swap = Pix2PixZero(source_word="cat", target_word="dog", attention_guidance=0)
+    words = {"words": ("cat",), "source_words": ("cat",)}
+    blend = PromptToPrompt(source=SOURCE, cross_replace=0, self_replace=0, blend=words)
+    path = pipe.invert(picture, SOURCE, num_inference_steps=STEPS)
+    call = {"trajectory": path, "follow": True, "num_inference_steps": STEPS}
+    alone, both = (pipe(SOURCE, edits=edits, **call) for edits in ([swap], [swap, blend]))
+    kept = path.pivots[-1, 0]
+    mask = both.reports["prompt-to-prompt.mask"][0].expand_as(kept)
+    assert 0 < mask.float().mean() < 0.5
+    assert torch.equal(both.latents[0][~mask], kept[~mask])
+    assert (alone.latents[0] - kept)[~mask].abs().max() > 0.1
+    assert (both.latents[0] - kept)[mask].abs().max() > 0.1
 
 
 def test_a_picture_edited_twenty_times_keeps_its_background_to_the_bit(edit, picture):
