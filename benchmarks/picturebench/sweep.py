@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from underpaint import Pipeline
+from underpaint_null_text_inversion import NullTextInversion
 from underpaint_picturebook.judge import Judge
 
 from benchmarks.picturebench.calls import (
@@ -73,6 +74,11 @@ SWEEPS: Mapping[str, Sweep] = {
             _blend(0.2, 0.0, 0.4),
         ],
     ),
+    "null-text-blend": Sweep(
+        SWAPS,
+        lambda item, values: p2p_blend(NullTextInversion.model_validate(values))(item),
+        [{"learning_rate": rate} for rate in (0.05, 0.02, 0.01)],  # 0.01 is the published one
+    ),
     "pix2pix-zero": Sweep(
         SWAPS,
         lambda item, values: pix2pix_zero(item, **values),
@@ -122,7 +128,8 @@ def main(
 
     Parameters
     ----------
-    name : p2p-blend, pix2pix-zero, pix2pix-zero-blend, diffuse-it or self-guidance.
+    name : p2p-blend, null-text-blend, pix2pix-zero, pix2pix-zero-blend, diffuse-it or
+        self-guidance.
     engine, model : what edits the pictures.
     steps : of every edit; left out, what the model recommends.
     json_out : a file for one JSON line a setting.

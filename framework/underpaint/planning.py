@@ -96,14 +96,15 @@ class Plan:
         request = self.request
         if request.image is None or request.trajectory is not None or not self._inverts:
             return None
-        own = {branch.prompt for branch in self.branches if branch.real}
-        if len(own) > 1:
+        own, real = request.prompts, [branch.prompt for branch in self.branches if branch.real]
+        shown = {own if prompt is None else (prompt,) * len(own) for prompt in real} or {own}
+        if len(shown) > 1:
+            said = sorted({prompt for prompts in shown for prompt in prompts})
             raise InvalidRequestError(
-                f"The edits describe the same picture in different words: {sorted(map(str, own))}. "
+                f"The edits describe the same picture in different words: {said}. "
                 "Give them the same source prompt."
             )
-        shown = next(iter(own), None)
-        return request.inversion(request.prompts if shown is None else (shown,) * request.images)
+        return request.inversion(shown.pop())
 
     def along(self, trajectory: Trajectory) -> Plan:
         """Return the plan with the pictures inverted: real branches go along their path."""

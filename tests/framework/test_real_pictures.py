@@ -102,6 +102,21 @@ def test_edits_that_describe_a_picture_differently_are_refused(edit_session, mak
         edit_session(*edits, image=picture())
 
 
+class OwnPrompt(Starts):
+    """Its real branch shows what the call's prompt says."""
+
+    @hookimpl
+    def branches(self):
+        return [Branch("reference", None, real=True)]
+
+
+def test_the_calls_prompt_and_an_equal_source_say_the_same(edit_session, make_method):
+    edits = [make_method(OwnPrompt), make_method(lambda: Starts("a cat"))]
+    assert edit_session(*edits, image=picture(), prompt="a cat").trajectory.prompts == ("a cat",)
+    with pytest.raises(InvalidRequestError, match=r"\['a cat', 'a dog'\]"):
+        edit_session(*edits, image=picture(), prompt="a dog")
+
+
 def test_several_pictures_have_a_path_each(edit_session, make_method):
     pictures = [picture(0), picture(1)]
     edit = make_method(lambda: Starts("a cat"))
