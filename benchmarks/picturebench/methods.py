@@ -68,7 +68,7 @@ class EditMethod:
 
 _NPI = NegativePromptInversion.model_validate({})
 _PROX = ProxEdit.model_validate({"inversion_guidance": {}})
-_NULL = NullTextInversion.model_validate({})
+_NULL = NullTextInversion.model_validate({"learning_rate": 0.02})  # chosen on tune: see `sweep`
 
 REFERENCES = ("unedited", "autoencoder", "expected")
 """No edits: what the metrics say of the picture, of its way through the autoencoder, and of the

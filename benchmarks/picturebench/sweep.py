@@ -77,7 +77,7 @@ SWEEPS: Mapping[str, Sweep] = {
     "null-text-blend": Sweep(
         SWAPS,
         lambda item, values: p2p_blend(NullTextInversion.model_validate(values))(item),
-        [{"learning_rate": rate} for rate in (0.05, 0.02, 0.01)],  # 0.01 is the published one
+        [{"learning_rate": rate} for rate in (0.01, 0.02, 0.05)],  # 0.01 is the published one
     ),
     "pix2pix-zero": Sweep(
         SWAPS,
