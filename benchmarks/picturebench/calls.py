@@ -16,6 +16,7 @@ from underpaint_every_object import EveryObject
 from underpaint_initial_image_editing import LayoutToImage, Repaint
 from underpaint_inversion import NegativePromptInversion
 from underpaint_masactrl import MasaCtrl
+from underpaint_null_text_inversion import NullTextInversion
 from underpaint_pix2pix_zero import Pix2PixZero
 from underpaint_prompt_to_prompt import PromptToPrompt
 from underpaint_self_guidance import SelfGuidance, move, resize
@@ -40,6 +41,10 @@ Pix2Pix-Zero's negative prompt is the call's, not the picture's as published: se
 
 BLEND = {"cross_replace": 0.4, "self_replace": 0.0, "threshold": 0.4}
 """Of Prompt-to-Prompt with LocalBlend, chosen on the tuning split: see `sweep`."""
+
+
+TUNING_RATE = 0.02
+"""Of null-text inversion by itself, chosen on `tune`: twelve steps want more than 0.01."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +113,12 @@ def p2p_blend(
         return Call(item.target_prompt, edits, follow=follow)
 
     return make
+
+
+def null_text_blend(item: Item, learning_rate: float = TUNING_RATE, follow: bool = False) -> Call:
+    """Do that with the unconditional embedding tuned to the picture."""
+    tuned = NullTextInversion.model_validate({"learning_rate": learning_rate})
+    return p2p_blend(tuned, follow=follow)(item)
 
 
 def sdedit(item: Item) -> Call:

@@ -13,6 +13,7 @@ from underpaint_inversion import NegativePromptInversion, ProxEdit
 from underpaint_null_text_inversion import NullTextInversion
 
 from benchmarks.picturebench.calls import (
+    TUNING_RATE,
     Call,
     asyrp,
     blended,
@@ -22,6 +23,7 @@ from benchmarks.picturebench.calls import (
     diffuse_it,
     every_object,
     masactrl,
+    null_text_blend,
     p2p,
     p2p_blend,
     pix2pix_zero,
@@ -68,7 +70,7 @@ class EditMethod:
 
 _NPI = NegativePromptInversion.model_validate({})
 _PROX = ProxEdit.model_validate({"inversion_guidance": {}})
-_NULL = NullTextInversion.model_validate({"learning_rate": 0.02})  # chosen on tune: see `sweep`
+_NULL = NullTextInversion.model_validate({"learning_rate": TUNING_RATE})
 
 REFERENCES = ("unedited", "autoencoder", "expected")
 """No edits: what the metrics say of the picture, of its way through the autoencoder, and of the
@@ -98,7 +100,14 @@ METHODS: tuple[EditMethod, ...] = (
     EditMethod(
         "directinversion+proxedit+p2p", ALL_TYPES, "prompts", p2p(_PROX, follow=True), SWAPPED
     ),
-    EditMethod("null-text-inversion+p2p+localblend", SWAPS, "words", p2p_blend(_NULL), SWAPS),
+    EditMethod("null-text-inversion+p2p+localblend", SWAPS, "words", null_text_blend, SWAPS),
+    EditMethod(
+        "directinversion+null-text-inversion+p2p+localblend",
+        SWAPS,
+        "words",
+        lambda item: null_text_blend(item, learning_rate=0.01, follow=True),
+        SWAPS,
+    ),
     EditMethod(
         "directinversion+p2p+localblend",
         WORDS | {EditType.ADD_OBJECT},
@@ -119,6 +128,18 @@ METHODS: tuple[EditMethod, ...] = (
     EditMethod("blended-latent-diffusion+layout", NEW_OBJECTS, "mask", blended_layout, NEW_OBJECTS),
     EditMethod("repaint", NEW_OBJECTS | {EditType.DELETE_OBJECT}, "mask", repaint, NEW_OBJECTS),
 )
+
+PAPERS = {
+    "Prompt-to-Prompt": "directinversion+p2p+localblend",
+    "null-text inversion": "directinversion+null-text-inversion+p2p+localblend",
+    "Blended Latent Diffusion": "blended-latent-diffusion",
+    "initial-image editing": "repaint",
+    "Pix2Pix-Zero": "pix2pix-zero+localblend",
+    "Self-Guidance": "self-guidance",
+    "DiffuseIT": "diffuse-it",
+    "Asyrp": "asyrp",
+}
+"""The row that stands for each paper: on Direct Inversion with LocalBlend, where it swaps words."""
 
 QUICK = (
     "unedited",

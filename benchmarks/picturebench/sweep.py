@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from underpaint import Pipeline
-from underpaint_null_text_inversion import NullTextInversion
 from underpaint_picturebook.judge import Judge
 
 from benchmarks.picturebench.calls import (
     Call,
     diffuse_it,
+    null_text_blend,
     p2p_blend,
     pix2pix_zero,
     pix2pix_zero_blend,
@@ -76,8 +76,12 @@ SWEEPS: Mapping[str, Sweep] = {
     ),
     "null-text-blend": Sweep(
         SWAPS,
-        lambda item, values: p2p_blend(NullTextInversion.model_validate(values))(item),
-        [{"learning_rate": rate} for rate in (0.01, 0.02, 0.05)],  # 0.01 is the published one
+        lambda item, values: null_text_blend(item, **values),
+        [
+            {"learning_rate": rate, "follow": follow}
+            for follow in (False, True)
+            for rate in (0.01, 0.02, 0.05)  # 0.01 is the published one
+        ],
     ),
     "pix2pix-zero": Sweep(
         SWAPS,

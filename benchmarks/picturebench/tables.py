@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.picturebench.edit_types import EditType
-from benchmarks.picturebench.methods import METHODS
+from benchmarks.picturebench.methods import METHODS, PAPERS
 from benchmarks.picturebench.metrics_paper import PAPER_METRICS
 from benchmarks.picturebench.results_file import Line
 from benchmarks.picturebench.summary import Mean, Row, Share, by_type, summarise, summarise_one
+
+SUCCESS, KEPT = 0.85, 28.0
+"""What a paper's method should reach on its own types: success, and PSNR outside in dB."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def tables(lines: Sequence[Line]) -> list[Table]:
     rows = summarise(lines)
     made = [
         success_table(rows),
+        papers_table(lines),
         purpose_table(lines),
         type_table("Success by type of edit", lines, lambda row: percent(row.shares["success"])),
         type_table(
@@ -102,24 +106,66 @@ def success_table(rows: Sequence[Row]) -> Table:
 
 def purpose_table(lines: Sequence[Line]) -> Table:
     """Return how each method does on the types that its paper is for."""
-    purposes = {method.name: method.purpose for method in METHODS if method.purpose}
+    heads = ("method", "types", "told", "edits", "success (95 %)", "PSNR outside, dB")
+    rows = tuple(
+        (
+            name,
+            ", ".join(EditType(kind).title for kind in sorted(purpose)),
+            row.told,
+            str(row.items),
+            percent(row.shares["success"], interval=True),
+            number(row.means["psnr_outside"], 1, row.items),
+        )
+        for name, (purpose, row) in _on_purpose(lines).items()
+    )
+    return Table("The types that a method was made for", heads, rows)
+
+
+def papers_table(lines: Sequence[Line]) -> Table:
+    """Return which papers' methods reach `SUCCESS` and `KEPT` on the types that they are for."""
+    found = _on_purpose(lines)
     rows = []
-    for name, purpose in purposes.items():
-        own = [line for line in lines if line["method"] == name and line["type"] in purpose]
-        if own:
-            row = summarise_one(own)
+    for paper, name in PAPERS.items():
+        if name in found:
+            _, row = found[name]
             rows.append(
                 (
+                    paper,
                     name,
-                    ", ".join(EditType(kind).title for kind in sorted(purpose)),
                     row.told,
                     str(row.items),
-                    percent(row.shares["success"], interval=True),
+                    percent(row.shares["success"]),
                     number(row.means["psnr_outside"], 1, row.items),
+                    "yes" if _reaches(row) else "no",
                 )
             )
-    heads = ("method", "types", "told", "edits", "success (95 %)", "PSNR outside, dB")
-    return Table("The types that a method was made for", heads, tuple(rows))
+    heads = ("paper", "method", "told", "edits", "success", "PSNR outside, dB", "both")
+    title = f"The papers' methods: {SUCCESS:.0%} success, {KEPT:.0f} dB outside"
+    return Table(title, heads, tuple(rows))
+
+
+def _on_purpose(lines: Sequence[Line]) -> dict[str, tuple[frozenset[EditType], Row]]:
+    """Return the types that methods were made for, and how they do on them."""
+    found = {}
+    for method in METHODS:
+        own = [
+            line
+            for line in lines
+            if line["method"] == method.name and line["type"] in method.purpose
+        ]
+        if own:
+            found[method.name] = method.purpose, summarise_one(own)
+    return found
+
+
+def _reaches(row: Row) -> bool:
+    success, outside = row.shares["success"], row.means["psnr_outside"]
+    return (
+        success is not None
+        and outside is not None
+        and success.value >= SUCCESS
+        and outside.value >= KEPT
+    )
 
 
 def type_table(title: str, lines: Sequence[Line], cell: Callable[[Row], str]) -> Table:

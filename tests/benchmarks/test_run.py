@@ -18,6 +18,7 @@ from benchmarks.picturebench.editor import Settings
 from benchmarks.picturebench.gallery import failures_first
 from benchmarks.picturebench.methods import (
     METHODS,
+    PAPERS,
     REFERENCES,
     EditMethod,
     UnknownMethodError,
@@ -38,8 +39,8 @@ from benchmarks.picturebench.results_file import (
     ResultsFile,
     SettingsChangedError,
 )
-from benchmarks.picturebench.runner import Bench
-from benchmarks.picturebench.tables import purpose_table
+from benchmarks.picturebench.runner import Bench, describe
+from benchmarks.picturebench.tables import papers_table, purpose_table
 
 ITEM = draw_item("test", EditType.CHANGE_OBJECT, 0)
 JUDGE = Judge.load()
@@ -212,6 +213,21 @@ def test_the_markdown_has_the_same_tables_and_lists_failures(finished):
     assert "nan" not in text.lower()
 
 
+@pytest.mark.parametrize(
+    ("successes", "outside", "reaches"),
+    [(17, 28.0, "yes"), (16, 60.0, "no"), (20, 27.9, "no"), (20, None, "no")],
+)
+def test_a_paper_reaches_both_bars_or_not(successes, outside, reaches):
+    name = PAPERS["Pix2Pix-Zero"]
+    item = draw_item("test", EditType.COLOUR, 0)
+    line = {**describe(item, choose([name])[0]), "psnr_outside": outside, "error": None}
+    other = {**line, "type": EditType.STYLE.value, "success": False}  # not what it is for
+    lines = [{**line, "success": n < successes} for n in range(20)]
+    (row,) = papers_table([*lines, other]).rows
+    assert row[:4] == ("Pix2Pix-Zero", name, "words", "20")
+    assert row[-1] == reaches
+
+
 def test_left_out_settings_are_the_models_own():
     info = Pipeline.from_pretrained("picturebook").engine.info
     found = Settings.of(info, steps=None, guidance=1.0, seed=3)
@@ -242,6 +258,8 @@ def test_the_published_tables_are_what_the_published_lines_say():
     folder = Path(__file__).parents[2] / "benchmarks" / "picturebench"
     report = Report.of(folder / "results")
     assert (folder / "results" / MARKDOWN).read_text("utf-8") == render_markdown(report)
-    assert markdown_table(purpose_table(report.lines)) in (folder / "README.md").read_text("utf-8")
+    readme = (folder / "README.md").read_text("utf-8")
+    for table in (papers_table(report.lines), purpose_table(report.lines)):
+        assert markdown_table(table) in readme
     splits = {line["split"] for line in report.lines}
     assert splits == {"test"}
