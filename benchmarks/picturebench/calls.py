@@ -42,7 +42,6 @@ Pix2Pix-Zero's negative prompt is the call's, not the picture's as published: se
 BLEND = {"cross_replace": 0.4, "self_replace": 0.0, "threshold": 0.4}
 """Of Prompt-to-Prompt with LocalBlend, chosen on the tuning split: see `sweep`."""
 
-
 TUNING_RATE = 0.02
 """Of null-text inversion by itself, chosen on `tune`: twelve steps want more than 0.01."""
 

@@ -105,7 +105,7 @@ METHODS: tuple[EditMethod, ...] = (
         "directinversion+null-text-inversion+p2p+localblend",
         SWAPS,
         "words",
-        lambda item: null_text_blend(item, learning_rate=0.01, follow=True),
+        lambda item: null_text_blend(item, learning_rate=0.01, follow=True),  # the published rate
         SWAPS,
     ),
     EditMethod(
